@@ -1,0 +1,32 @@
+# barter_room(NAME [DEPENDS target...] [PRIVATE_DEPENDS target...])
+# A room is a folder of src/ and one static library barter_NAME of all its .cc files. The *_test.cc files beside them
+# become one test program, NAME_test, with one ctest entry for each test.
+function(barter_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS;PRIVATE_DEPENDS" ${ARGN})
+  set(folder ${CMAKE_CURRENT_SOURCE_DIR}/src/${name})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  if(NOT sources)
+    return()
+  endif()
+  add_library(barter_${name} STATIC ${sources})
+  target_include_directories(barter_${name} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/src>)
+  target_link_libraries(barter_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS} $<BUILD_INTERFACE:barter_flags>)
+  set_property(GLOBAL APPEND PROPERTY BARTER_ROOMS barter_${name})
+  if(BARTER_TESTS AND tests)
+    barter_test(${name}_test SOURCES ${tests} DEPENDS barter_${name})
+  endif()
+endfunction()
+
+# barter_test(NAME SOURCES file... DEPENDS target...): one GoogleTest program, each of its tests known to ctest.
+function(barter_test name)
+  cmake_parse_arguments(TEST "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main ${RAPIDCHECK} barter_flags)
+  target_compile_definitions(${name} PRIVATE BARTER_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  include(GoogleTest)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+endfunction()

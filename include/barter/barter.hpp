@@ -1,0 +1,10 @@
+// All of Barter. Start reading at machine.hpp and copy.hpp.
+#pragma once
+#include <barter/address.hpp>
+#include <barter/known.hpp>
+#include <barter/memory.hpp>
+#include <barter/policy.hpp>
+#include <barter/result.hpp>
+#include <barter/topology.hpp>
+#include <barter/units.hpp>
+#include <barter/verdict.hpp>

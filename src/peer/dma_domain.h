@@ -1,0 +1,37 @@
+// The seam to the IOMMU, as one importer sees it. Implemented by the software IOMMU, by VFIO's containers, and by
+// NoIommu below. The contract is tests/contract/dma_domain_contract.h.
+#pragma once
+#include <cstdint>
+
+#include "barter/address.hpp"
+#include "barter/memory.hpp"
+#include "barter/result.hpp"
+
+namespace barter::peer {
+
+class DmaDomain {
+ public:
+  virtual ~DmaDomain() = default;
+
+  // Does an IOMMU stand behind this domain, so that unmap() cuts DMA off?
+  [[nodiscard]] virtual bool translates() const = 0;
+
+  // Lets the importer reach `bytes` of bus memory from `target` on; returns the address its requests must carry. Neither
+  // need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.
+  [[nodiscard]] virtual Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) = 0;
+
+  // Takes one map() back, whole. When it returns, a request to that range faults and changes nothing.
+  virtual void unmap(DmaAddress address, std::uint64_t bytes) = 0;
+};
+
+// No IOMMU, or one that passes everything through: DMA addresses are bus addresses, and nothing can be cut off here.
+class NoIommu final : public DmaDomain {
+ public:
+  [[nodiscard]] bool translates() const override { return false; }
+  [[nodiscard]] Result<DmaAddress> map(BusAddress target, std::uint64_t, Access) override {
+    return DmaAddress{target.value};
+  }
+  void unmap(DmaAddress, std::uint64_t) override {}
+};
+
+}  // namespace barter::peer

@@ -1,0 +1,37 @@
+// The seam to a function that does DMA to other functions' memory. The contract is tests/contract/importer_contract.h.
+#pragma once
+#include <cstdint>
+
+#include "barter/address.hpp"
+#include "barter/result.hpp"
+#include "peer/dma_domain.h"
+
+namespace barter::peer {
+
+// Names a mapping for good: a slot that is used again gets a new generation, so a stale id never means a newer mapping.
+struct MappingId {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+  friend constexpr auto operator<=>(MappingId, MappingId) = default;
+};
+
+class Importer {
+ public:
+  virtual ~Importer() = default;
+
+  [[nodiscard]] virtual Bdf function() const = 0;
+
+  // What stands between this importer and bus memory on the route through the host bridge.
+  [[nodiscard]] virtual DmaDomain& domain() = 0;
+
+  // The exporter wants the mapping back. Called on any thread, at any time, at most once for each mapping, with no lock
+  // held; must return at once. From now on the importer gets no new lease; it finishes or cancels what is in flight and
+  // drops its leases.
+  virtual void invalidate(MappingId mapping) = 0;
+
+  // Last resort when leases outlive the deadline on a route that no IOMMU guards: take from the function the right to do
+  // any DMA (Bus Master Enable). When it returns, no request of it reaches anything.
+  [[nodiscard]] virtual Result<void> isolate() = 0;
+};
+
+}  // namespace barter::peer

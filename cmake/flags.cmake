@@ -2,7 +2,9 @@
 add_library(barter_flags INTERFACE)
 target_compile_options(barter_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual
-  -Wimplicit-fallthrough -Wundef -Werror)
+  -Wimplicit-fallthrough -Wundef -Werror
+  # Leaving fields out of a designated initialiser, so that they get their defaults, is how options are passed here.
+  -Wno-missing-field-initializers)
 if(BARTER_SANITIZE)
   add_compile_options(-fsanitize=${BARTER_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${BARTER_SANITIZE})

@@ -1,7 +1,9 @@
 // All of Barter. Start reading at machine.hpp and copy.hpp.
 #pragma once
 #include <barter/address.hpp>
+#include <barter/copy.hpp>
 #include <barter/known.hpp>
+#include <barter/machine.hpp>
 #include <barter/memory.hpp>
 #include <barter/policy.hpp>
 #include <barter/result.hpp>

@@ -88,6 +88,10 @@ class Function {
 
   [[nodiscard]] virtual Result<DmaBuffer> allocate_dma(std::uint64_t bytes, DmaUse use) = 0;
 
+  // Makes a buffer that another function of the same machine has allocated reachable for this one too: the same bytes,
+  // under the address that this function's requests must carry. The original must outlive the result.
+  [[nodiscard]] virtual Result<DmaBuffer> share_dma(const DmaBuffer& other) = 0;
+
   // Enables `count` MSI-X vectors. take_interrupt tells whether one has arrived since the last call for it, and forgets
   // it; it is cheap enough to poll.
   [[nodiscard]] virtual Result<void> enable_interrupts(unsigned count) = 0;

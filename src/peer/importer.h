@@ -29,6 +29,10 @@ class Importer {
   // drops its leases.
   virtual void invalidate(MappingId mapping) = 0;
 
+  // Called again and again by the thread that waits for the leases, between its looks. An importer whose transfers are
+  // driven by that very thread finishes what is in flight here; every other one has nothing to do.
+  virtual void make_progress() {}
+
   // Last resort when leases outlive the deadline on a route that no IOMMU guards: take from the function the right to do
   // any DMA (Bus Master Enable). When it returns, no request of it reaches anything.
   [[nodiscard]] virtual Result<void> isolate() = 0;

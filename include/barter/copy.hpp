@@ -1,0 +1,80 @@
+// Copying from drive to drive, straight through device memory where there is a route, and through host memory where there
+// is none and the policy allows it.
+//
+//   auto report = barter::copy(machine->drive("nvme0"), machine->drive("nvme1"),
+//                              {.policy = barter::P2p::preferred, .verify = true});
+//   if (!report) return barter::print(report.error());
+//   fmt::print("{} bytes by {}, {} bytes through host memory\n", report->bytes, name_of(report->route),
+//              report->host_memory_bytes);
+//
+// The source drive reads into device memory (its own, the destination's, or a third device's) and the destination drive
+// takes the bytes from there: no byte of them is in host memory. If the owner of that memory takes it back in mid-copy,
+// the pieces concerned go by way of host memory, and the report says so.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <barter/machine.hpp>
+#include <barter/policy.hpp>
+#include <barter/result.hpp>
+#include <barter/units.hpp>
+
+namespace barter {
+
+// Bytes of one drive: from `offset`, as many as `length` says or to the end. Both in whole blocks of the drive.
+struct Extent {
+  Extent(Drive whole) : drive(std::move(whole)) {}
+  Extent(Drive of, std::uint64_t from, std::optional<std::uint64_t> bytes = std::nullopt)
+      : drive(std::move(of)), offset(from), length(bytes) {}
+  Drive drive;
+  std::uint64_t offset = 0;
+  std::optional<std::uint64_t> length;
+};
+
+struct CopyProgress {
+  std::uint64_t done_bytes = 0;
+  std::uint64_t total_bytes = 0;
+};
+
+struct CopyOptions {
+  P2p policy = P2p::preferred;
+  std::optional<std::string> via;         // the device memory to go through, by name or BDF; none: the nearest
+  std::uint32_t queue_depth = 4;          // chunks in flight, 1 to 256
+  std::uint64_t chunk_bytes = 1 << 20;    // whole blocks of both drives, at most 64 MiB
+  bool verify = false;                    // read both back and compare
+  std::function<void(CopyProgress)> progress;  // called on the copying thread as chunks arrive
+};
+
+enum class CopyRoute : std::uint8_t { peer, host };
+[[nodiscard]] std::string_view name_of(CopyRoute route);
+
+// Chunks that went by way of host memory although the policy would rather have had them direct.
+struct Fallback {
+  std::string reason;
+  std::uint64_t chunks = 0;
+  std::uint64_t bytes = 0;
+};
+
+struct CopyReport {
+  CopyRoute route = CopyRoute::host;     // `peer` if any chunk went direct; the fallbacks tell of the others
+  std::optional<std::string> provider;   // whose memory: the machine's name for it, or its BDF
+  std::optional<Bdf> provider_bdf;
+  std::uint64_t bytes = 0;
+  double seconds = 0;                      // real time, verification not included
+  std::uint64_t host_memory_bytes = 0;     // data that crossed host memory, written plus read, counted by the machine
+  std::uint64_t control_bytes = 0;         // queues and lists in host memory, likewise
+  std::vector<Fallback> fallbacks;
+  std::optional<bool> verified;            // none: not asked for
+  std::optional<std::uint64_t> first_difference;  // byte of the copy, when verified is false
+};
+
+// On an error the destination holds some chunks of the copy and some of its old bytes; the error says how many bytes had
+// arrived. Nothing is written at all when the error is in the request: a missing route under P2p::required, a destination
+// that is too small or has no room, an offset that is not a whole block.
+[[nodiscard]] Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination, CopyOptions options = {});
+
+}  // namespace barter

@@ -14,8 +14,15 @@
 //   auto revoked = region->revoke({.deadline = 10ms});  // returns: not one more byte of DMA reaches the region
 //
 // Lifetime: memory outlives its mappings and mappings outlive their leases, whichever handle is dropped first. Every
-// handle is move-only and owns what it names. Threads: revoke() and invalidate() may be called from any thread at any
-// time; lease() and the end of a Lease are safe from any thread and take no lock.
+// handle is move-only and owns what it names. Dropping a Region revokes it. Dropping a Mapping lets no new lease begin
+// and unmaps at once, or, when leases live, when the last of them ends, on the thread that ends it. The machine may go
+// before its handles: its memory is then revoked, and the handles say so.
+//
+// Threads: revoke() and invalidate() may be called from any thread at any time; lease() is safe from any thread and
+// takes no lock, nor does the end of a Lease while its mapping is live. Moving or dropping one handle is for one thread
+// at a time.
+//
+// How the three are kept, and which test shows it: docs/peer-contract.md.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -47,9 +54,9 @@ struct MemoryRange {
 // What the owner of the memory is asked.
 struct Request {
   Bdf importer;
-  MemoryRange range;  // within the exporter's memory
+  MemoryRange range;  // within the exporter's memory: all that would be reachable, whole pages where an IOMMU maps it
   Access access = Access::read;
-  Route route = Route::unknown;  // how the importer would reach it; never not_supported
+  Route route = Route::unknown;  // how the importer would reach it; never not_supported, unknown only if allowed below
 };
 
 // What the owner answers.
@@ -69,6 +76,8 @@ struct MapOptions {
   Access access = Access::read_write;
   std::uint64_t offset = 0;  // within the region
   std::uint64_t bytes = 0;   // 0: to the end of the region
+  // Map even where a fact that decides the route could not be read. The DMA may then fail, and the caller must cope.
+  bool allow_unknown_route = false;
 };
 
 struct RevokeOptions {
@@ -78,7 +87,7 @@ struct RevokeOptions {
 // What a revocation met. `late` importers had not let go by the deadline: their DMA was cut off by the machine.
 struct RevokeReport {
   std::uint32_t mappings = 0;
-  std::vector<Bdf> late;
+  std::vector<Bdf> late;  // in order, each once
 };
 
 namespace peer {
@@ -86,7 +95,9 @@ class RegionState;
 class MappingState;
 }  // namespace peer
 
-// Keeps one mapping from going away while a transfer uses it. Cheap: one atomic add to take, one to drop.
+// Keeps one mapping from going away while a transfer uses it. Cheap: one atomic operation to take, one to drop, no lock
+// and no allocation. An importer that is told to let go drops its leases; one that keeps them past the deadline is cut
+// off.
 class Lease {
  public:
   Lease() = default;
@@ -102,12 +113,13 @@ class Lease {
   peer::MappingState* mapping_ = nullptr;  // kept alive by the lease that it counts
 };
 
-// An importer's right to DMA to a range. Dropping it unmaps.
+// An importer's right to DMA to a range: a list of segments with DMA addresses, no CPU address and no page. Dropping it
+// unmaps. Of a Mapping that was moved from, only dropping and assigning are allowed.
 class Mapping {
  public:
-  explicit Mapping(std::shared_ptr<peer::MappingState> state);
-  Mapping(Mapping&&) noexcept;
-  Mapping& operator=(Mapping&&) noexcept;
+  explicit Mapping(peer::MappingState* state) : state_(state) {}
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
   [[nodiscard]] Route route() const;
   [[nodiscard]] Access access() const;
@@ -115,10 +127,14 @@ class Mapping {
   [[nodiscard]] Bdf importer() const;
   // ErrorCode::revoked once the exporter has taken the range back.
   [[nodiscard]] Result<Lease> lease() const;
+  // The exporter has taken the range back, for now or for good: this mapping gives no lease any more.
   [[nodiscard]] bool is_revoked() const;
 
+  // For the library's own rooms.
+  [[nodiscard]] const peer::MappingState& state() const { return *state_; }
+
  private:
-  std::shared_ptr<peer::MappingState> state_;
+  peer::MappingState* state_ = nullptr;  // a place in the machine's table, held by this handle
 };
 
 // Contiguous memory of one exporter. Dropping it revokes its mappings and gives the memory back.
@@ -129,17 +145,22 @@ class Region {
   Region& operator=(Region&&) noexcept;
   ~Region();
   [[nodiscard]] Bdf exporter() const;
-  [[nodiscard]] MemoryRange range() const;
+  [[nodiscard]] MemoryRange range() const;  // within the exporter's memory
   [[nodiscard]] std::uint64_t size_bytes() const;
-  // The CPU's view, or empty if this memory has none.
+  // Taken back for good, by revoke() or because its device is gone.
+  [[nodiscard]] bool is_revoked() const;
+  // The CPU's view, or empty if this memory has none or its device is gone. It lives as long as the region and the
+  // machine.
   [[nodiscard]] std::span<std::byte> cpu_bytes() const;
 
   // Takes every mapping back for good: none can be made again. When it returns, no DMA of any importer reaches the
-  // region. An importer that has not let go by the deadline is cut off and reported as late.
+  // region. An importer that has not let go by the deadline is cut off and reported as late. The one error is a late
+  // importer that could not be cut off: then DMA may still arrive, and the memory is never given to anyone again.
   [[nodiscard]] Result<RevokeReport> revoke(RevokeOptions options = {});
   // The same for now: importers may map the region again.
   [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options = {});
 
+  // For the library's own rooms.
   [[nodiscard]] const std::shared_ptr<peer::RegionState>& state() const { return state_; }
 
  private:

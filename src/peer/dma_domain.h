@@ -16,8 +16,8 @@ class DmaDomain {
   // Does an IOMMU stand behind this domain, so that unmap() cuts DMA off?
   [[nodiscard]] virtual bool translates() const = 0;
 
-  // Lets the importer reach `bytes` of bus memory from `target` on; returns the address its requests must carry. Neither
-  // need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.
+  // Lets the importer reach `bytes` of bus memory from `target` on; returns the address its requests must carry.
+  // Neither need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.
   [[nodiscard]] virtual Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) = 0;
 
   // Takes one map() back, whole. When it returns, a request to that range faults and changes nothing.

@@ -33,8 +33,8 @@ class Importer {
   // driven by that very thread finishes what is in flight here; every other one has nothing to do.
   virtual void make_progress() {}
 
-  // Last resort when leases outlive the deadline on a route that no IOMMU guards: take from the function the right to do
-  // any DMA (Bus Master Enable). When it returns, no request of it reaches anything.
+  // Last resort when leases outlive the deadline on a route that no IOMMU guards: take from the function the right to
+  // do any DMA (Bus Master Enable). When it returns, no request of it reaches anything.
   [[nodiscard]] virtual Result<void> isolate() = 0;
 };
 

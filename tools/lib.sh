@@ -1,4 +1,3 @@
-    update_lists "${as_root[@]}"
 # What the verbs of ./dev share. Sourced, with the repository as the current directory and `set -euo pipefail` on.
 
 # What building, testing and the demo need; docs/decisions/0002-libraries.md says what each library is for.
@@ -45,7 +44,7 @@ install() {
   # The lists of packages may be missing or old: fetch them if there are none, or if those that are there do not do.
   if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then update_lists "${as_root[@]}"; fi
   if ! "${as_root[@]}" "$@" >&2; then
-    "${as_root[@]}" apt-get update -q >&2 || die "apt-get update failed; is there a network, and a line in /etc/apt/sources.list?"
+    update_lists "${as_root[@]}"
     "${as_root[@]}" "$@" >&2 || die "apt-get could not install: $missing"
   fi
 }

@@ -14,6 +14,7 @@ function(barter_room name)
   add_library(barter_${name} STATIC ${sources})
   target_include_directories(barter_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/src>)
+  target_compile_features(barter_${name} PUBLIC cxx_std_23)
   target_link_libraries(barter_${name} PUBLIC ${ROOM_DEPENDS} PRIVATE ${ROOM_PRIVATE_DEPENDS} $<BUILD_INTERFACE:barter_flags>)
   set_property(GLOBAL APPEND PROPERTY BARTER_ROOMS barter_${name})
   if(BARTER_TESTS AND tests)

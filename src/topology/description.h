@@ -57,9 +57,11 @@ struct SwitchDescription {
 };
 
 struct NamespaceDescription {
-  std::uint64_t size_bytes = 0;
+  std::uint64_t size_bytes = 0;  // 0, only with a file: as big as the file
   std::uint32_t block_bytes = 512;
-  std::string file;  // empty: backed by memory, which starts as zeros
+  std::string
+      file;  // empty: backed by memory, which starts as zeros; relative to the description's folder in the text,
+             // and to the current one here
 };
 
 struct DriveDescription {
@@ -82,8 +84,8 @@ struct BarDescription {
 // has BARs, and a request to it is answered as Unsupported Request.
 struct FunctionDescription {
   std::string name;
-  std::string below;           // the port or, for a root complex integrated endpoint, the root complex
-  std::uint8_t function = 0;   // 1 to 7: a further function of the device in that slot
+  std::string below;          // the port or, for a root complex integrated endpoint, the root complex
+  std::uint8_t function = 0;  // 1 to 7: a further function of the device in that slot
   std::uint16_t vendor_id = 0;
   std::uint16_t device_id = 0;
   std::uint32_t class_code = 0;

@@ -49,7 +49,9 @@ class DmaBuffer {
   DmaBuffer(std::span<std::byte> bytes, DmaAddress address, std::move_only_function<void()> release)
       : bytes_(bytes), address_(address), release_(std::move(release)) {}
   DmaBuffer(DmaBuffer&& other) noexcept
-      : bytes_(std::exchange(other.bytes_, {})), address_(other.address_), release_(std::exchange(other.release_, {})) {}
+      : bytes_(std::exchange(other.bytes_, {})),
+        address_(other.address_),
+        release_(std::exchange(other.release_, {})) {}
   DmaBuffer& operator=(DmaBuffer&& other) noexcept {
     DmaBuffer old(std::move(*this));
     bytes_ = std::exchange(other.bytes_, {});

@@ -56,7 +56,8 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   std::string_view unit = text.substr(digits);
   while (unit.starts_with(' ')) unit.remove_prefix(1);
   const std::uint64_t scale = unit_bytes(unit);
-  if (digits == 0 || scale == 0) return refuse(kReadingSize, text, "it is not a number with a unit", std::string(kSizeCure));
+  if (digits == 0 || scale == 0)
+    return refuse(kReadingSize, text, "it is not a number with a unit", std::string(kSizeCure));
   const std::string_view number = text.substr(0, digits);
   const std::size_t point = number.find('.');
   const auto whole = parse_whole(number.substr(0, point), text);

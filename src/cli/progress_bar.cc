@@ -33,7 +33,8 @@ void ProgressBar::draw(double part, double seconds, std::uint64_t done_bytes) co
   const int full = std::clamp(static_cast<int>(part * kCells), 0, kCells);
   const double rate = seconds > 0 ? static_cast<double>(done_bytes) / seconds / 1e9 : 0;
   const std::string bar(static_cast<std::size_t>(full), '#');
-  fmt::print(stderr, "\r[{:<{}}] {:3.0f}%  {}  {:.2f} GB/s\033[K", bar, kCells, part * 100, format_size(done_bytes), rate);
+  fmt::print(stderr, "\r[{:<{}}] {:3.0f}%  {}  {:.2f} GB/s\033[K", bar, kCells, part * 100, format_size(done_bytes),
+             rate);
   std::fflush(stderr);
 }
 

@@ -1,0 +1,71 @@
+// The public handles of machine.hpp, over State.
+#include "barter/machine.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "drivers/nvme/cmb_exporter.h"
+#include "drivers/nvme/controller.h"
+#include "drivers/nvme/drive_importer.h"
+#include "machine/software.h"
+#include "machine/sources.h"
+#include "machine/state.h"
+#include "topology/builtin_machines.h"
+
+namespace barter {
+
+Result<Machine> Machine::open(std::string_view name, MachineOptions options) {
+  auto source = machine::find_source(name);
+  if (!source) return std::unexpected(std::move(source.error()));
+  auto state = source->description ? machine::open_software(*source->description, options)
+                                   : machine::open_capture(std::move(*source), options);
+  if (!state) return std::unexpected(std::move(state.error()));
+  return Machine(std::move(*state));
+}
+
+std::vector<std::string> Machine::builtin_names() {
+  std::vector<std::string> names;
+  for (const topology::BuiltinMachine& machine : topology::builtin_machines()) names.emplace_back(machine.name);
+  return names;
+}
+
+const std::string& Machine::name() const { return state_->name(); }
+const Topology& Machine::topology() const { return state_->topology(); }
+
+std::vector<std::string> Machine::drive_names() const {
+  std::vector<std::string> names;
+  for (const auto& drive : state_->drives()) names.push_back(drive->name);
+  return names;
+}
+
+Result<Drive> Machine::drive(std::string_view name) const { return state_->drive(name); }
+Result<Provider> Machine::provider(std::string_view name) const { return state_->provider(name); }
+Result<Provider> Machine::nearest_provider(std::span<const Bdf> clients) const {
+  return state_->nearest_provider(clients);
+}
+
+Bdf Provider::bdf() const { return unit_->bdf; }
+const std::string& Provider::name() const { return unit_->name; }
+std::uint64_t Provider::size_bytes() const { return unit_->exporter->size_bytes(); }
+void Provider::on_request(Consent consent) { unit_->exporter->on_request(std::move(consent)); }
+
+Result<Region> Provider::allocate(std::uint64_t bytes, std::uint64_t alignment) {
+  return machine_->exchange().allocate(*unit_->exporter, bytes, alignment);
+}
+
+Result<RevokeReport> Provider::take_back(RevokeOptions options) {
+  return machine_->exchange().revoke_all(*unit_->exporter, options);
+}
+
+Bdf Drive::bdf() const { return unit_->bdf; }
+const std::string& Drive::name() const { return unit_->name; }
+std::uint64_t Drive::size_bytes() const { return unit_->controller->namespaces().front().size_bytes(); }
+std::uint32_t Drive::block_bytes() const { return unit_->controller->namespaces().front().block_bytes; }
+Result<Provider> Drive::memory() const { return machine_->provider(unit_->bdf.to_string()); }
+
+Result<Mapping> Drive::map(const Region& region, MapOptions options) const {
+  return machine_->exchange().map(*unit_->importer, region, options);
+}
+
+}  // namespace barter

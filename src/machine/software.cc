@@ -1,0 +1,205 @@
+#include "machine/software.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "devices/nvme/backing.h"
+#include "devices/nvme/controller.h"
+#include "drivers/nvme/cmb_exporter.h"
+#include "drivers/nvme/controller.h"
+#include "drivers/nvme/drive_importer.h"
+#include "fabric/fabric.h"
+
+namespace barter::machine {
+namespace {
+
+using topology::Description;
+using topology::FunctionDescription;
+
+// What the machine keeps of a drive's model: the model itself belongs to the fabric.
+struct Media {
+  devices::nvme::Backing* backing = nullptr;  // of the first namespace
+};
+
+class SoftwareBackend final : public Backend {
+ public:
+  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, std::map<std::string, Media> media)
+      : fabric_(std::move(fabric)), media_(std::move(media)) {}
+
+  [[nodiscard]] base::Clock& clock() override { return fabric_->clock(); }
+
+  [[nodiscard]] HostTraffic traffic() const override {
+    const fabric::Counters counters = fabric_->counters();
+    return {.data_bytes = counters.host_data_read_bytes + counters.host_data_written_bytes,
+            .control_bytes = counters.host_control_read_bytes + counters.host_control_written_bytes};
+  }
+
+  // The fabric does what the wire rule says, so that is the rule here.
+  [[nodiscard]] peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) override {
+    // A device that reaches its own memory by its own engine never puts a request on the bus.
+    if (client == provider) return {.read = Route::bus_address, .write = Route::bus_address};
+    const Verdict verdict = topology.verdict({.client = client, .provider = provider});
+    return {.read = verdict.by_wire.read.route,
+            .write = verdict.by_wire.write.route,
+            .distance = verdict.by_linux.distance.value_or(0),
+            .why = why(verdict)};
+  }
+
+  [[nodiscard]] Result<void> reserve(const DriveUnit& drive, std::uint64_t offset, std::uint64_t bytes) override {
+    return media_.at(drive.name).backing->reserve(offset, bytes);
+  }
+
+  [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
+    const auto error = media_.at(drive.name).backing->take_last_error();
+    return error ? error->message() : std::string();
+  }
+
+  [[nodiscard]] fabric::Fabric& fabric() { return *fabric_; }
+
+ private:
+  // What the facts of the worse direction say.
+  static std::string why(const Verdict& verdict) {
+    const auto leads = [](Route route) { return route == Route::bus_address || route == Route::through_host_bridge; };
+    const WireAnswer& answer = leads(verdict.by_wire.read.route) ? verdict.by_wire.write : verdict.by_wire.read;
+    if (leads(answer.route)) return {};
+    std::string text;
+    for (const Fact& fact : answer.facts)
+      text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fact.function, fact.says);
+    return text;
+  }
+
+  std::unique_ptr<fabric::Fabric> fabric_;
+  std::map<std::string, Media> media_;
+};
+
+fabric::Options fabric_options(const MachineOptions& options) {
+  return {.running = options.threaded ? fabric::Running::threaded : fabric::Running::stepped,
+          .seed = options.seed,
+          .faults = {.lost_completion = options.faults.lost_completion,
+                     .poisoned_completion = options.faults.poisoned_completion,
+                     .late_completion = options.faults.late_completion,
+                     .surprise_removal = options.faults.surprise_removal,
+                     .link_down = options.faults.link_down}};
+}
+
+Result<void> check_attachments(const Description& description, const MachineOptions& options) {
+  std::vector<std::string> seen;
+  for (const Attachment& attachment : options.attach) {
+    const auto refuse = [&](ErrorCode code, std::string why) {
+      return fail(
+          {.code = code,
+           .doing = "attaching the file",
+           .subject = fmt::format("{} to {} of {}", attachment.file.string(), attachment.drive, description.name),
+           .why = std::move(why)});
+    };
+    const auto drive = std::ranges::find(description.functions, attachment.drive, &FunctionDescription::name);
+    if (drive == description.functions.end() || !drive->drive)
+      return refuse(ErrorCode::not_found, "there is no such drive");
+    if (std::ranges::find(seen, attachment.drive) != seen.end())
+      return refuse(ErrorCode::invalid_argument, "the drive has a file attached already");
+    seen.push_back(attachment.drive);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<devices::nvme::Backing>> make_backing(const FunctionDescription& function, std::size_t index,
+                                                             const MachineOptions& options) {
+  const topology::NamespaceDescription& space = function.drive->namespaces[index];
+  const auto attached = std::ranges::find(options.attach, function.name, &Attachment::drive);
+  if (index == 0 && attached != options.attach.end())
+    return devices::nvme::open_file_backing(attached->file, space.block_bytes);
+  if (!space.file.empty()) return devices::nvme::open_file_backing(space.file, space.block_bytes);
+  return devices::nvme::create_memory_backing(space.size_bytes);
+}
+
+Result<Media> plug_drive(fabric::Fabric& fabric, const FunctionDescription& function, const MachineOptions& options) {
+  const topology::DriveDescription& drive = *function.drive;
+  devices::nvme::ControllerSetup setup{.vendor_id = function.vendor_id,
+                                       .device_id = function.device_id,
+                                       .serial = function.name,
+                                       .cmb_bytes = drive.cmb_bytes,
+                                       .max_queues = drive.max_queues,
+                                       .max_queue_entries = drive.max_queue_entries,
+                                       .doorbell_stride_log2 = drive.doorbell_stride_log2,
+                                       .sgl = drive.sgl};
+  Media media;
+  for (std::size_t index = 0; index < drive.namespaces.size(); ++index) {
+    auto backing = make_backing(function, index, options);
+    if (!backing) return std::unexpected(std::move(backing.error()));
+    if (index == 0) media.backing = backing->get();
+    setup.namespaces.push_back({.backing = std::move(*backing), .block_bytes = drive.namespaces[index].block_bytes});
+  }
+  auto device = devices::nvme::create_controller(std::move(setup));
+  if (!device) return std::unexpected(std::move(device.error()));
+  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
+    return std::unexpected(std::move(plugged.error()));
+  return media;
+}
+
+// Everything that the driver does for one drive. A drive that fails here stays, with its error: the others work on.
+Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit) {
+  auto function = fabric.function(unit.bdf);
+  if (!function) return std::unexpected(std::move(function.error()));
+  auto controller = drivers::nvme::Controller::create(std::move(*function), {});
+  if (!controller) return std::unexpected(std::move(controller.error()));
+  if ((*controller)->namespaces().empty())
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "opening the drive",
+                 .subject = unit.name,
+                 .why = "it has no namespace"});
+  unit.controller = std::move(*controller);
+  unit.importer = std::make_unique<drivers::nvme::DriveImporter>(*unit.controller, fabric.domain(unit.bdf));
+  if (unit.controller->controller_memory())
+    unit.exporter = std::make_unique<drivers::nvme::CmbExporter>(*unit.controller);
+  return {};
+}
+
+std::vector<std::unique_ptr<DriveUnit>> bring_up_drives(fabric::Fabric& fabric, const Description& description,
+                                                        TopologyParts& parts) {
+  std::vector<std::unique_ptr<DriveUnit>> drives;
+  for (const FunctionDescription& function : description.functions) {
+    if (!function.drive) continue;
+    const auto bdf = fabric.find(function.name);
+    if (!bdf) continue;
+    auto& unit = drives.emplace_back(std::make_unique<DriveUnit>());
+    unit->name = function.name;
+    unit->bdf = *bdf;
+    if (auto up = bring_up(fabric, *unit); !up) unit->trouble = std::move(up.error());
+    const auto info = std::ranges::find(parts.functions, *bdf, &FunctionInfo::bdf);
+    if (info != parts.functions.end() && unit->controller)
+      info->controller_memory = unit->controller->controller_memory();
+  }
+  return drives;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<State>> open_software(const Description& description, const MachineOptions& options) {
+  if (auto checked = check_attachments(description, options); !checked)
+    return std::unexpected(std::move(checked.error()));
+  auto fabric = fabric::Fabric::create(description, fabric_options(options));
+  if (!fabric) return std::unexpected(std::move(fabric.error()));
+  std::map<std::string, Media> media;
+  for (const FunctionDescription& function : description.functions) {
+    if (!function.drive) continue;
+    auto plugged = plug_drive(**fabric, function, options);
+    if (!plugged) return std::unexpected(std::move(plugged.error()));
+    media.emplace(function.name, *plugged);
+  }
+  if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
+  TopologyParts parts = (*fabric)->topology();
+  if (options.cpu) parts.cpu = *options.cpu;
+  auto drives = bring_up_drives(**fabric, description, parts);
+  auto topology = Topology::build(std::move(parts));
+  if (!topology) return std::unexpected(std::move(topology.error()));
+  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(media));
+  auto state = std::make_shared<State>(description.name, std::move(*topology), std::move(backend), std::move(drives));
+  if (auto connected = state->connect(); !connected) return std::unexpected(std::move(connected.error()));
+  return state;
+}
+
+}  // namespace barter::machine

@@ -1,0 +1,113 @@
+#include "machine/state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "drivers/nvme/cmb_exporter.h"
+#include "drivers/nvme/controller.h"
+#include "drivers/nvme/drive_importer.h"
+#include "machine/nvme_endpoint.h"
+
+namespace barter::machine {
+
+DriveUnit::DriveUnit() = default;
+DriveUnit::~DriveUnit() = default;
+
+State::State(std::string name, Topology topology, std::string why_nothing_moves)
+    : name_(std::move(name)), topology_(std::move(topology)), why_nothing_moves_(std::move(why_nothing_moves)) {}
+
+State::State(std::string name, Topology topology, std::unique_ptr<Backend> backend,
+             std::vector<std::unique_ptr<DriveUnit>> drives)
+    : name_(std::move(name)),
+      topology_(std::move(topology)),
+      backend_(std::move(backend)),
+      drives_(std::move(drives)),
+      exchange_(std::make_unique<peer::Exchange>(backend_->clock(), [this](Bdf client, Bdf provider) {
+        return backend_->route(topology_, client, provider);
+      })) {}
+
+State::~State() = default;
+
+Result<void> State::connect() {
+  for (const auto& drive : drives_) {
+    if (drive->exporter)
+      if (auto added = exchange_->add(*drive->exporter); !added) return added;
+    if (drive->importer)
+      if (auto added = exchange_->add(*drive->importer); !added) return added;
+  }
+  return {};
+}
+
+Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
+  if (!backend_)
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "opening the drive",
+                 .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+                 .why = why_nothing_moves_,
+                 .cure = "use a built-in machine or a description: barter copy --help"});
+  const auto bdf = Bdf::parse(name_or_bdf);
+  for (const auto& drive : drives_) {
+    if (drive->name != name_or_bdf && !(bdf && drive->bdf == *bdf)) continue;
+    if (drive->trouble) return fail(*drive->trouble);
+    return drive.get();
+  }
+  std::string names;
+  for (const auto& drive : drives_) names += (names.empty() ? "" : ", ") + drive->name;
+  return fail({.code = ErrorCode::not_found,
+               .doing = "opening the drive",
+               .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+               .why = "there is no such drive",
+               .cure = names.empty() ? "this machine has no drives" : "its drives are " + names});
+}
+
+Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
+  if (backend_ && !std::ranges::any_of(drives_, [&](const auto& drive) { return drive->name == name_or_bdf; })) {
+    // Not a drive: tell a function that shares no memory from a name that means nothing.
+    auto bdf = topology_.resolve(name_or_bdf);
+    if (!bdf) return std::unexpected(std::move(bdf.error()));
+    if (std::ranges::none_of(drives_, [&](const auto& drive) { return drive->bdf == *bdf; }))
+      return fail({.code = ErrorCode::unsupported,
+                   .doing = "opening the memory of",
+                   .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+                   .why = "no driver shares the memory of this function",
+                   .cure = "use a drive with a controller memory buffer"});
+  }
+  auto drive = find_drive(name_or_bdf);
+  if (drive && !(*drive)->exporter)
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "opening the memory of",
+                 .subject = (*drive)->name,
+                 .why = "the drive has no controller memory buffer that takes data"});
+  return drive;
+}
+
+Result<Drive> State::drive(std::string_view name) {
+  auto found = find_drive(name);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return Drive(shared_from_this(), **found);
+}
+
+Result<Provider> State::provider(std::string_view name) {
+  auto found = find_provider(name);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return Provider(shared_from_this(), **found);
+}
+
+Result<Provider> State::nearest_provider(std::span<const Bdf> clients) {
+  if (!backend_)
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "choosing a provider of",
+                 .subject = name_,
+                 .why = why_nothing_moves_});
+  const auto choice = exchange_->nearest_provider(clients);
+  if (!choice) return std::unexpected(choice.error());
+  return provider(choice->exporter->function().to_string());
+}
+
+Result<std::unique_ptr<Endpoint>> State::open_endpoint(DriveUnit& drive, std::uint32_t capacity) {
+  return NvmeEndpoint::create(drive, *backend_, capacity);
+}
+
+}  // namespace barter::machine

@@ -1,0 +1,200 @@
+#include "barter/copy.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "drivers/nvme/drive_importer.h"
+#include "machine/state.h"
+#include "transfer/pipeline.h"
+#include "transfer/plan.h"
+#include "transfer/verify.h"
+
+namespace barter {
+namespace {
+
+using machine::DriveUnit;
+using machine::Endpoint;
+using transfer::Job;
+
+constexpr std::uint32_t kMaxQueueDepth = 256;
+constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{64} << 20;
+constexpr std::uint64_t kMaxStagingBytes = std::uint64_t{1} << 30;
+
+std::unexpected<Error> refuse(ErrorCode code, const Extent& source, const Extent& destination, std::string why,
+                              std::string cure = {}) {
+  return fail({.code = code,
+               .doing = "copying",
+               .subject = fmt::format("{} to {}", source.drive.name(), destination.drive.name()),
+               .why = std::move(why),
+               .cure = std::move(cure)});
+}
+
+Result<void> check_options(const Extent& source, const Extent& destination, const CopyOptions& options) {
+  const std::uint64_t block = std::max(source.drive.block_bytes(), destination.drive.block_bytes());
+  if (options.queue_depth == 0 || options.queue_depth > kMaxQueueDepth)
+    return refuse(ErrorCode::invalid_argument, source, destination,
+                  fmt::format("a queue depth of {} is not possible", options.queue_depth),
+                  fmt::format("use 1 to {}", kMaxQueueDepth));
+  if (options.chunk_bytes == 0 || options.chunk_bytes % block != 0 || options.chunk_bytes > kMaxChunkBytes)
+    return refuse(ErrorCode::invalid_argument, source, destination,
+                  fmt::format("chunks of {} bytes are not possible", options.chunk_bytes),
+                  fmt::format("use whole blocks of {} bytes, at most {}", block, kMaxChunkBytes));
+  if (options.chunk_bytes * options.queue_depth > kMaxStagingBytes)
+    return refuse(ErrorCode::invalid_argument, source, destination,
+                  fmt::format("{} chunks of {} bytes in flight are more than {} bytes", options.queue_depth,
+                              options.chunk_bytes, kMaxStagingBytes),
+                  "use smaller chunks or a smaller queue depth");
+  return {};
+}
+
+// The length of the copy: what was asked for, or the source to its end.
+Result<std::uint64_t> length_of(const Extent& source, const Extent& destination) {
+  const auto too_short = [&](const Extent& extent, std::uint64_t bytes) {
+    return refuse(ErrorCode::out_of_range, source, destination,
+                  fmt::format("{} has {} bytes, and the copy needs {} from offset {} on", extent.drive.name(),
+                              extent.drive.size_bytes(), bytes, extent.offset),
+                  "copy less with +LENGTH, or take a larger drive");
+  };
+  if (source.length && destination.length && *source.length != *destination.length)
+    return refuse(
+        ErrorCode::invalid_argument, source, destination,
+        fmt::format("the source is to be {} bytes long and the destination {}", *source.length, *destination.length),
+        "give one length");
+  if (source.offset > source.drive.size_bytes()) return too_short(source, 0);
+  const std::uint64_t bytes =
+      source.length ? *source.length : destination.length.value_or(source.drive.size_bytes() - source.offset);
+  for (const Extent* extent : {&source, &destination}) {
+    const std::uint64_t size = extent->drive.size_bytes();
+    if (extent->offset > size || bytes > size - extent->offset) return too_short(*extent, bytes);
+    if (const std::uint32_t block = extent->drive.block_bytes(); extent->offset % block != 0 || bytes % block != 0)
+      return refuse(ErrorCode::invalid_argument, source, destination,
+                    fmt::format("offset {} and length {} are not whole blocks of {}, which have {} bytes",
+                                extent->offset, bytes, extent->drive.name(), block));
+  }
+  if (bytes == 0) return refuse(ErrorCode::invalid_argument, source, destination, "there is nothing to copy");
+  return bytes;
+}
+
+Result<void> check_overlap(const Extent& source, const Extent& destination, std::uint64_t bytes) {
+  const std::uint64_t low = std::min(source.offset, destination.offset);
+  const std::uint64_t high = std::max(source.offset, destination.offset);
+  if (source.drive.bdf() != destination.drive.bdf() || high - low >= bytes) return {};
+  return refuse(ErrorCode::invalid_argument, source, destination, "the two parts of the drive overlap");
+}
+
+// Routes revocations of the staging memory to the pipeline for as long as this lives.
+class Hooks {
+ public:
+  Hooks(DriveUnit& source, DriveUnit& destination, transfer::Pipeline& pipeline)
+      : source_(source), destination_(destination) {
+    for (DriveUnit* unit : {&source_, &destination_}) unit->importer->on_progress([&pipeline] { pipeline.drain(); });
+  }
+  ~Hooks() {
+    for (DriveUnit* unit : {&source_, &destination_}) unit->importer->on_progress({});
+  }
+  Hooks(const Hooks&) = delete;
+  Hooks& operator=(const Hooks&) = delete;
+
+ private:
+  DriveUnit& source_;
+  DriveUnit& destination_;
+};
+
+Result<transfer::Outcome> move_bytes(machine::State& machine, DriveUnit& source, DriveUnit& destination,
+                                     const transfer::Plan& plan, const Job& job, const CopyOptions& options) {
+  transfer::Manner manner{.direct_only = options.policy == P2p::required, .progress = options.progress};
+  if (plan.provider != nullptr) {
+    manner.stage = [&] {
+      return transfer::DirectStaging::create(machine, source, destination, *plan.provider, job.shape);
+    };
+  } else if (!plan.why_host.empty()) {
+    manner.stage = [&]() -> Result<std::unique_ptr<transfer::DirectStaging>> {
+      return fail({.code = ErrorCode::no_route, .doing = {}, .why = plan.why_host});
+    };
+  }
+  transfer::Pipeline pipeline(job, std::move(manner), machine.backend().clock());
+  const Hooks hooks(source, destination, pipeline);
+  auto outcome = pipeline.run();
+  if (!outcome && !pipeline.is_quiet()) {
+    // A drive that has stopped answering may still write to memory that is about to be given back.
+    for (DriveUnit* unit : {&source, &destination})
+      if (auto cut_off = unit->importer->isolate(); !cut_off) outcome.error().why += "; " + cut_off.error().message();
+  }
+  if (!outcome) {
+    for (const DriveUnit* unit : {&source, &destination})
+      if (std::string trouble = machine.backend().last_trouble(*unit); !trouble.empty())
+        outcome.error().why += "; " + trouble;
+  }
+  return outcome;
+}
+
+void say_provider(CopyReport& report, const DriveUnit& provider) {
+  report.provider = provider.name.empty() ? provider.bdf.to_string() : provider.name;
+  report.provider_bdf = provider.bdf;
+}
+
+Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destination, std::uint64_t bytes,
+                       const CopyOptions& options) {
+  DriveUnit& from = source.drive.unit();
+  DriveUnit& to = destination.drive.unit();
+  const auto plan = transfer::make_plan(machine, from, to, options);
+  if (!plan) return std::unexpected(plan.error());
+  auto source_endpoint = machine.open_endpoint(from, options.queue_depth);
+  if (!source_endpoint) return std::unexpected(std::move(source_endpoint.error()));
+  auto destination_endpoint = machine.open_endpoint(to, options.queue_depth);
+  if (!destination_endpoint) return std::unexpected(std::move(destination_endpoint.error()));
+  if ((*destination_endpoint)->is_read_only())
+    return refuse(ErrorCode::refused, source, destination, fmt::format("{} is write-protected", to.name));
+  if (auto reserved = (*destination_endpoint)->reserve(destination.offset, bytes); !reserved)
+    return std::unexpected(std::move(reserved.error()));
+
+  const Job job{.source = **source_endpoint,
+                .destination = **destination_endpoint,
+                .source_offset = source.offset,
+                .destination_offset = destination.offset,
+                .bytes = bytes,
+                .shape = {.slots = options.queue_depth, .chunk_bytes = options.chunk_bytes}};
+  base::SystemClock wall;
+  const machine::HostTraffic before = machine.backend().traffic();
+  const base::TimePoint start = wall.now();
+  auto outcome = move_bytes(machine, from, to, *plan, job, options);
+  if (!outcome) return std::unexpected(std::move(outcome.error()));
+  CopyReport report{.bytes = bytes, .seconds = std::chrono::duration<double>(wall.now() - start).count()};
+  const machine::HostTraffic after = machine.backend().traffic();
+  report.host_memory_bytes = after.data_bytes - before.data_bytes;
+  report.control_bytes = after.control_bytes - before.control_bytes;
+  report.route = outcome->direct_bytes > 0 ? CopyRoute::peer : CopyRoute::host;
+  report.fallbacks = std::move(outcome->fallbacks);
+  if (report.route == CopyRoute::peer) say_provider(report, *plan->provider);
+  if (options.verify) {
+    const auto difference = transfer::first_difference(job, machine.backend().clock());
+    if (!difference) return std::unexpected(difference.error());
+    report.verified = !difference->has_value();
+    report.first_difference = *difference;
+  }
+  return report;
+}
+
+}  // namespace
+
+std::string_view name_of(CopyRoute route) { return route == CopyRoute::peer ? "peer" : "host"; }
+
+Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination, CopyOptions options) {
+  if (!source) return std::unexpected(std::move(source.error()));
+  if (!destination) return std::unexpected(std::move(destination.error()));
+  if (source->drive.machine_state() != destination->drive.machine_state())
+    return refuse(ErrorCode::invalid_argument, *source, *destination, "the two drives are on different machines");
+  if (auto checked = check_options(*source, *destination, options); !checked)
+    return std::unexpected(std::move(checked.error()));
+  const auto bytes = length_of(*source, *destination);
+  if (!bytes) return std::unexpected(bytes.error());
+  if (auto checked = check_overlap(*source, *destination, *bytes); !checked)
+    return std::unexpected(std::move(checked.error()));
+  return run(*source->drive.machine_state(), *source, *destination, *bytes, options);
+}
+
+}  // namespace barter

@@ -1,0 +1,246 @@
+#include "transfer/pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace barter::transfer {
+namespace {
+
+// After the owner has taken the memory back, this many chunks go by way of host memory before the next try to get some
+// again: often enough to notice, seldom enough that refused tries cost nothing that counts.
+constexpr std::uint64_t kChunksBetweenTries = 32;
+
+// How long run() waits for what is in flight after an error.
+constexpr Duration kSettleTime = std::chrono::seconds(2);
+
+}  // namespace
+
+Pipeline::Pipeline(Job job, Manner manner, base::Clock& clock)
+    : source_{job.source, job.source_offset},
+      destination_{job.destination, job.destination_offset},
+      bytes_(job.bytes),
+      shape_(job.shape),
+      manner_(std::move(manner)),
+      clock_(clock),
+      slots_(job.shape.slots) {
+  piece_memory_.reserve(64);
+}
+
+Result<Outcome> Pipeline::run() {
+  Result<void> ok = manner_.stage ? stage_again() : Result<void>{};
+  while (ok && done_bytes_ < bytes_) ok = step();
+  if (ok) return outcome_;
+  // Nothing may be in flight to memory that is about to be given back.
+  const bool settled = base::wait_until(clock_, clock_.now() + kSettleTime, [this] {
+    const bool answers = reap(source_) && reap(destination_);
+    return in_flight_ == 0 || !answers;
+  });
+  static_cast<void>(settled);  // is_quiet() tells the same, and the caller asks
+  return fail(with_progress(std::move(ok.error())));
+}
+
+void Pipeline::drain() {
+  for (Side* side : {&source_, &destination_}) {
+    if (broken_) return;
+    if (auto reaped = reap(*side); !reaped) broken_ = std::move(reaped.error());
+  }
+}
+
+Result<void> Pipeline::step() {
+  if (broken_) return fail(std::move(*broken_));
+  if (auto started = start_chunks(); !started) return started;
+  for (std::uint32_t index = 0; index < slots_.size(); ++index) {
+    if (slots_[index].phase == Phase::read)
+      if (auto started = start_writing(index); !started) return started;
+    if (auto submitted = submit_pieces(index); !submitted) return submitted;
+  }
+  for (Side* side : {&source_, &destination_}) {
+    if (!std::exchange(side->must_ring, false)) continue;
+    side->endpoint.ring();
+  }
+  const std::uint64_t done_before = done_bytes_;
+  const auto from_source = reap(source_);
+  if (!from_source) return std::unexpected(from_source.error());
+  const auto from_destination = reap(destination_);
+  if (!from_destination) return std::unexpected(from_destination.error());
+  if (*from_source + *from_destination == 0) clock_.idle();
+  if (done_bytes_ != done_before && manner_.progress) manner_.progress({done_bytes_, bytes_});
+  return {};
+}
+
+Result<void> Pipeline::start_chunks() {
+  if (next_offset_ == bytes_) return {};
+  if (manner_.stage && !direct_ && host_chunks_since_try_ >= kChunksBetweenTries)
+    if (auto staged = stage_again(); !staged) return staged;
+  const std::uint32_t usable = direct_ ? direct_->slots() : shape_.slots;
+  for (std::uint32_t index = 0; index < usable && next_offset_ < bytes_; ++index) {
+    Slot& slot = slots_[index];
+    if (slot.phase != Phase::idle) continue;
+    slot.offset = next_offset_;
+    slot.bytes = std::min(shape_.chunk_bytes, bytes_ - next_offset_);
+    next_offset_ += slot.bytes;
+    if (auto started = start_reading(index); !started) return started;
+  }
+  return {};
+}
+
+Result<void> Pipeline::start_reading(std::uint32_t index) {
+  Slot& slot = slots_[index];
+  slot.phase = Phase::reading;
+  slot.submitted = 0;
+  slot.status = 0;
+  if (!direct_) return go_by_host(index, why_not_direct_);
+  auto lease = direct_->lease_for_source();
+  if (!lease) return lose_direct(index, lease.error());
+  slot.staging = direct_;
+  slot.lease = std::move(*lease);
+  return {};
+}
+
+Result<void> Pipeline::start_writing(std::uint32_t index) {
+  Slot& slot = slots_[index];
+  if (slot.staging) {
+    auto lease = slot.staging->lease_for_destination();
+    if (!lease) return lose_direct(index, lease.error());
+    slot.lease = std::move(*lease);
+  }
+  slot.phase = Phase::writing;
+  slot.submitted = 0;
+  return {};
+}
+
+// The owner has taken the memory back: what this chunk had there is gone, and it starts again.
+Result<void> Pipeline::lose_direct(std::uint32_t index, const Error& error) {
+  if (manner_.direct_only) return fail(error);
+  if (direct_ == slots_[index].staging || !slots_[index].staging) direct_ = nullptr;
+  why_not_direct_ = error.message();
+  return go_by_host(index, why_not_direct_);
+}
+
+Result<void> Pipeline::go_by_host(std::uint32_t index, const std::string& reason) {
+  Slot& slot = slots_[index];
+  slot.lease = {};
+  slot.staging = nullptr;
+  slot.phase = Phase::reading;
+  slot.submitted = 0;
+  slot.status = 0;
+  if (!host_) {
+    auto staging = HostStaging::create(source_.endpoint, destination_.endpoint, shape_);
+    if (!staging) return std::unexpected(std::move(staging.error()));
+    host_ = std::move(*staging);
+  }
+  ++host_chunks_since_try_;
+  if (manner_.stage) count_fallback(reason, slot.bytes);
+  return {};
+}
+
+Result<void> Pipeline::stage_again() {
+  host_chunks_since_try_ = 0;
+  auto staging = manner_.stage();
+  if (staging) {
+    direct_ = std::move(*staging);
+    return {};
+  }
+  if (manner_.direct_only) return std::unexpected(std::move(staging.error()));
+  why_not_direct_ = staging.error().message();
+  return {};
+}
+
+Result<void> Pipeline::submit_pieces(std::uint32_t index) {
+  Slot& slot = slots_[index];
+  if (slot.phase != Phase::reading && slot.phase != Phase::writing) return {};
+  const bool reading = slot.phase == Phase::reading;
+  Side& side = reading ? source_ : destination_;
+  while (slot.submitted < slot.bytes && slot.status == 0 && side.in_flight < side.endpoint.capacity()) {
+    const std::uint64_t bytes = std::min(slot.bytes - slot.submitted, side.endpoint.max_piece_bytes());
+    cut(view(index), slot.submitted, bytes, piece_memory_);
+    const auto submitted = side.endpoint.submit({
+        .direction = reading ? machine::Direction::from_endpoint : machine::Direction::to_endpoint,
+        .offset = side.offset + slot.offset + slot.submitted,
+        .bytes = bytes,
+        .memory = piece_memory_,
+        .tag = index,
+    });
+    if (!submitted) return submitted;
+    slot.submitted += bytes;
+    ++slot.in_flight;
+    ++side.in_flight;
+    ++in_flight_;
+    side.must_ring = true;
+  }
+  return {};
+}
+
+Result<std::size_t> Pipeline::reap(Side& side) {
+  if (side.in_flight == 0) return 0;
+  std::array<machine::PieceResult, 64> results;
+  const auto count = side.endpoint.poll(results);
+  if (!count) return std::unexpected(count.error());
+  for (const machine::PieceResult& result : std::span(results).first(*count)) {
+    assert(result.tag < slots_.size());
+    const auto index = static_cast<std::uint32_t>(result.tag);
+    Slot& slot = slots_[index];
+    --slot.in_flight;
+    --side.in_flight;
+    --in_flight_;
+    if (!result.ok() && slot.status == 0) slot.status = result.status;
+    if (slot.in_flight != 0 || (slot.submitted < slot.bytes && slot.status == 0)) continue;
+    if (auto finished = finish_phase(index, side); !finished) return std::unexpected(std::move(finished.error()));
+  }
+  return *count;
+}
+
+Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {
+  Slot& slot = slots_[index];
+  slot.lease = {};
+  if (slot.status != 0) {
+    const std::string words = side.endpoint.describe(slot.status);
+    const bool reading = slot.phase == Phase::reading;
+    Error error{.code = ErrorCode::device_failed,
+                .doing = reading ? "reading from" : "writing to",
+                .subject = side.endpoint.name(),
+                .where = fmt::format("offset {}", side.offset + slot.offset),
+                .why = words};
+    if (!slot.staging || manner_.direct_only) return fail(std::move(error));
+    return go_by_host(index, error.message());
+  }
+  if (slot.phase == Phase::reading) {
+    slot.phase = Phase::read;
+    return {};
+  }
+  done_bytes_ += slot.bytes;
+  (slot.staging ? outcome_.direct_bytes : outcome_.host_bytes) += slot.bytes;
+  slot.staging = nullptr;
+  slot.phase = Phase::idle;
+  return {};
+}
+
+void Pipeline::count_fallback(const std::string& reason, std::uint64_t bytes) {
+  auto known = std::ranges::find(outcome_.fallbacks, reason, &Fallback::reason);
+  if (known == outcome_.fallbacks.end()) {
+    // A drive that fails every chunk in its own words must not fill the memory: the last entry takes the rest.
+    constexpr std::size_t kMaxReasons = 16;
+    if (outcome_.fallbacks.size() < kMaxReasons)
+      outcome_.fallbacks.push_back({.reason = outcome_.fallbacks.size() + 1 < kMaxReasons ? reason : "other reasons"});
+    known = outcome_.fallbacks.end() - 1;
+  }
+  ++known->chunks;
+  known->bytes += bytes;
+}
+
+Error Pipeline::with_progress(Error error) const {
+  error.why += fmt::format(" ({} of {} bytes had been copied)", done_bytes_, bytes_);
+  return error;
+}
+
+std::span<const DmaSegment> Pipeline::view(std::uint32_t index) const {
+  const Slot& slot = slots_[index];
+  if (slot.phase == Phase::reading) return slot.staging ? slot.staging->source_view(index) : host_->source_view(index);
+  return slot.staging ? slot.staging->destination_view(index) : host_->destination_view(index);
+}
+
+}  // namespace barter::transfer

@@ -8,7 +8,7 @@
 //   drive's commands
 //
 // Lifetime: exporters and importers outlive the Exchange, or are taken out of it before they go. Regions, mappings and
-// leases may outlive it; they are revoked with it. The clock outlives all of them.
+// leases may outlive it; they are revoked with it. The clock outlives it.
 //
 // Threads: everything may be called from any thread. The code behind the seams (decide, map, unmap, invalidate,
 // isolate, the route rule) is called with no lock held and may call back, with one exception: a call from within them
@@ -81,6 +81,9 @@ class Exchange {
   // returns, no code of the device runs or will run for the Exchange. Not an error for a device that isn't known.
   [[nodiscard]] Result<RevokeReport> withdraw(Exporter& exporter, RevokeOptions options = {});
   [[nodiscard]] Result<RevokeReport> remove(Importer& importer, RevokeOptions options = {});
+
+  // The owner takes back all that was handed out so far, for good. The device stays.
+  [[nodiscard]] Result<RevokeReport> revoke_all(Exporter& exporter, RevokeOptions options = {});
 
   // Contiguous memory. The alignment is a power of two and is that of the bus address; no two regions share a 4 KiB
   // page.

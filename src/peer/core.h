@@ -1,0 +1,166 @@
+// The tables behind an Exchange: devices, regions, mappings, routes. It outlives the Exchange as long as a handle needs it.
+//
+// One lock guards everything but the word of each mapping (mapping.h). It is never held while code behind a seam runs;
+// instead the device that is called is counted as busy, and whoever takes the device out waits for that.
+// Whoever calls a member function holds a share of the Core, because the last mapping may give its own share back meanwhile.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "peer/counters.h"
+#include "peer/exchange.h"
+#include "peer/mapping.h"
+#include "peer/pool.h"
+#include "peer/region.h"
+
+namespace barter::peer {
+
+inline constexpr std::size_t kMaxExporters = 4096;
+inline constexpr std::size_t kMaxImporters = 4096;
+inline constexpr std::size_t kMappingsInChunk = 256;
+inline constexpr std::size_t kMappingChunks = 256;
+inline constexpr std::size_t kMaxMappings = kMappingsInChunk * kMappingChunks;
+inline constexpr std::size_t kMaxRememberedRoutes = 65536;
+
+struct ImporterState {
+  Importer* importer = nullptr;
+  Bdf function;
+  std::uint32_t busy = 0;  // calls into its code
+  bool going = false;
+  bool isolated = false;
+};
+
+struct ExporterState {
+  ExporterState(Exporter& of, Bdf at, BusAddress start, std::uint64_t bytes)
+      : exporter(&of), function(at), pool(start, bytes) {}
+  Exporter* exporter;
+  Bdf function;
+  Pool pool;
+  std::uint32_t busy = 0;
+  bool going = false;
+  std::vector<RegionState*> regions;
+};
+
+class Core : public std::enable_shared_from_this<Core> {
+ public:
+  using Lock = std::unique_lock<std::mutex>;
+
+  Core(base::Clock& clock, RouteRule rule) : clock_(clock), rule_(std::move(rule)) {}
+
+  // core.cc: devices, regions, counters.
+  [[nodiscard]] Result<void> add(Exporter& exporter);
+  [[nodiscard]] Result<void> add(Importer& importer);
+  [[nodiscard]] Result<Region> allocate(Exporter& exporter, std::uint64_t bytes, std::uint64_t alignment);
+  void readmit(Importer& importer);
+  [[nodiscard]] PeerCounters counters() const;
+  void shut();
+  void release(RegionState& region);
+  [[nodiscard]] std::span<std::byte> cpu_bytes(RegionState& region);
+  [[nodiscard]] bool is_revoked(const RegionState& region) const;
+
+  // map.cc: making a mapping.
+  [[nodiscard]] std::expected<Mapping, NotMapped> map(Importer& importer, RegionState& region,
+                                                      const MapOptions& options);
+  [[nodiscard]] Result<Lease> lease(MappingId id);
+
+  // routes.cc: what the rule says.
+  [[nodiscard]] RouteAnswer route(Bdf client, Bdf provider);
+  void routes_changed();
+  [[nodiscard]] Result<ProviderChoice> nearest_provider(std::span<const Bdf> clients, const ProviderNeeds& needs);
+
+  // take_back.cc: unmapping, by consent or by force.
+  [[nodiscard]] Result<RevokeReport> take_back(RegionState& region, bool for_good, RevokeOptions options);
+  [[nodiscard]] Result<RevokeReport> revoke_all(Exporter& exporter, RevokeOptions options);
+  [[nodiscard]] Result<RevokeReport> withdraw(Exporter& exporter, RevokeOptions options);
+  [[nodiscard]] Result<RevokeReport> remove(Importer& importer, RevokeOptions options);
+  void end_closed_lease(MappingState& mapping);
+  void drop_handle(MappingState& mapping);
+
+ private:
+  struct PairHash {
+    std::size_t operator()(const std::pair<Bdf, Bdf>& pair) const {
+      return std::hash<Bdf>{}(pair.first) * 0x9e3779b97f4a7c15 + std::hash<Bdf>{}(pair.second);
+    }
+  };
+  struct Attempt;
+  struct Sought;
+  // What a revocation waits for: mappings as they were when it began.
+  struct Taken {
+    MappingState* mapping = nullptr;
+    std::uint32_t generation = 0;
+  };
+  struct TakeBack;
+
+  // map.cc; each step of map() says why it fails, or nothing.
+  [[nodiscard]] std::optional<NotMapped> admit(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> judge(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> ask_owner(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> find_address(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> publish(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt) const;
+  void undo(Attempt& attempt);
+  [[nodiscard]] MappingState* take_slot();
+
+  // routes.cc
+  [[nodiscard]] const RouteAnswer& route(Lock& lock, Bdf client, Bdf provider);
+  [[nodiscard]] std::vector<Sought> candidates(std::uint64_t bytes) const;
+
+  // take_back.cc
+  void collect(RegionState& region, bool for_good, TakeBack& work);
+  void add_taken(MappingState& mapping, TakeBack& work);
+  [[nodiscard]] Result<RevokeReport> run(TakeBack& work, RevokeOptions options);
+  void await_leases(TakeBack& work, RevokeOptions options);
+  [[nodiscard]] bool settled(TakeBack& work);
+  void make_progress(TakeBack& work);
+  void cut_off(const Taken& taken, TakeBack& work);
+  void unmap(Lock& lock, MappingState& mapping);
+  void finish(MappingState& mapping);
+  void recycle_if_free(MappingState& mapping);
+  [[nodiscard]] static bool is_current(const Taken& taken);
+  // Waits, with no deadline, for what another thread is about to do. Lets the lock go meanwhile.
+  template <class Done>
+  void wait(Lock& lock, Done done) {
+    lock.unlock();
+    static_cast<void>(base::wait_until(clock_, base::TimePoint::max(), [&] {
+      Lock look(mutex_);
+      return done();
+    }));
+    lock.lock();
+  }
+
+  [[nodiscard]] ImporterState* find(const Importer& importer);
+  [[nodiscard]] ExporterState* find(const Exporter& exporter);
+  // The region counts no more: its exporter's list forgets it.
+  static void unlist(RegionState& region);
+
+  base::Clock& clock_;
+  const RouteRule rule_;
+
+  mutable std::mutex mutex_;
+  std::unordered_map<const Importer*, std::unique_ptr<ImporterState>> importers_;
+  std::unordered_map<const Exporter*, std::unique_ptr<ExporterState>> exporters_;
+  std::unordered_map<std::pair<Bdf, Bdf>, RouteAnswer, PairHash> routes_;
+  std::uint64_t routes_epoch_ = 0;
+  PeerCounters counters_;
+  std::uint32_t first_free_ = kNoSlot;
+  std::uint32_t slots_made_ = 0;
+  static constexpr std::uint32_t kNoSlot = 0xffffffff;
+
+  // Chunks come as they are needed and stay, so that an id can be looked up without a lock.
+  std::array<std::atomic<MappingState*>, kMappingChunks> chunk_at_{};
+  std::vector<std::unique_ptr<MappingState[]>> chunks_;
+};
+
+}  // namespace barter::peer

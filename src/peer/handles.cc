@@ -1,0 +1,105 @@
+// The public handles of barter/memory.hpp.
+#include <utility>
+
+#include "peer/core.h"
+
+namespace barter::peer {
+
+// A compare-and-swap and not an addition, so that a lease that is refused was never there, not even for a moment.
+MappingState::Taken MappingState::take(const std::uint32_t* generation) {
+  std::uint64_t seen = word_.load(std::memory_order_relaxed);
+  do {
+    if (generation != nullptr && generation_of(seen) != *generation) return Taken::stale;
+    if ((seen & kClosed) != 0) return Taken::closed;
+    if ((seen & kLeases) == kLeases) return Taken::too_many;
+  } while (!word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire, std::memory_order_relaxed));
+  return Taken::yes;
+}
+
+Result<Lease> MappingState::lease_or_error(Taken taken) {
+  if (taken == Taken::yes) return Lease(this);
+  if (taken == Taken::too_many)
+    return fail({.code = ErrorCode::exhausted,
+                 .doing = "taking a lease",
+                 .why = "the mapping has as many leases as it can have",
+                 .cure = "end some of them"});
+  return fail({.code = ErrorCode::revoked,
+               .doing = "taking a lease",
+               .why = taken == Taken::stale ? "the mapping is gone" : "the owner has taken the memory back",
+               .cure = "map it again, or go by way of host memory"});
+}
+
+Result<Lease> MappingState::lease() { return lease_or_error(take(nullptr)); }
+Result<Lease> MappingState::lease(std::uint32_t generation) { return lease_or_error(take(&generation)); }
+
+void MappingState::end_lease() {
+  std::uint64_t seen = word_.load(std::memory_order_relaxed);
+  while ((seen & kClosed) == 0)
+    if (word_.compare_exchange_weak(seen, seen - 1, std::memory_order_release, std::memory_order_relaxed)) return;
+  const std::shared_ptr<Core> core = core_;  // this place may give its own share back
+  core->end_closed_lease(*this);
+}
+
+void MappingState::drop_handle() {
+  const std::shared_ptr<Core> core = core_;
+  core->drop_handle(*this);
+}
+
+bool RegionState::is_revoked() const { return core_->is_revoked(*this); }
+std::span<std::byte> RegionState::cpu_bytes() { return core_->cpu_bytes(*this); }
+Result<RevokeReport> RegionState::revoke(RevokeOptions options) { return core_->take_back(*this, true, options); }
+Result<RevokeReport> RegionState::invalidate(RevokeOptions options) { return core_->take_back(*this, false, options); }
+void RegionState::release() { core_->release(*this); }
+
+}  // namespace barter::peer
+
+namespace barter {
+
+Lease::Lease(Lease&& other) noexcept : mapping_(std::exchange(other.mapping_, nullptr)) {}
+Lease& Lease::operator=(Lease&& other) noexcept {
+  Lease old(std::move(*this));
+  mapping_ = std::exchange(other.mapping_, nullptr);
+  return *this;
+}
+Lease::~Lease() {
+  if (mapping_ != nullptr) mapping_->end_lease();
+}
+std::span<const DmaSegment> Lease::segments() const {
+  return mapping_ == nullptr ? std::span<const DmaSegment>{} : std::as_const(*mapping_).segments();
+}
+
+Mapping::Mapping(Mapping&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  Mapping old(std::move(*this));
+  state_ = std::exchange(other.state_, nullptr);
+  return *this;
+}
+Mapping::~Mapping() {
+  if (state_ != nullptr) state_->drop_handle();
+}
+Route Mapping::route() const { return state_->route(); }
+Access Mapping::access() const { return state_->access(); }
+std::uint64_t Mapping::size_bytes() const { return state_->size_bytes(); }
+Bdf Mapping::importer() const { return state_->importer(); }
+Result<Lease> Mapping::lease() const { return state_->lease(); }
+bool Mapping::is_revoked() const { return state_->is_closed(); }
+
+Region::Region(std::shared_ptr<peer::RegionState> state) : state_(std::move(state)) {}
+Region::Region(Region&&) noexcept = default;
+Region& Region::operator=(Region&& other) noexcept {
+  Region old(std::move(*this));
+  state_ = std::move(other.state_);
+  return *this;
+}
+Region::~Region() {
+  if (state_ != nullptr) state_->release();
+}
+Bdf Region::exporter() const { return state_->exporter(); }
+MemoryRange Region::range() const { return state_->range(); }
+std::uint64_t Region::size_bytes() const { return state_->range().bytes; }
+bool Region::is_revoked() const { return state_->is_revoked(); }
+std::span<std::byte> Region::cpu_bytes() const { return state_->cpu_bytes(); }
+Result<RevokeReport> Region::revoke(RevokeOptions options) { return state_->revoke(options); }
+Result<RevokeReport> Region::invalidate(RevokeOptions options) { return state_->invalidate(options); }
+
+}  // namespace barter

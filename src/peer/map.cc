@@ -1,0 +1,262 @@
+// Making a mapping: admission, verdict, consent, address, publication, in this order. Nothing of a failed attempt remains.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "peer/core.h"
+
+namespace barter::peer {
+
+struct Core::Attempt {
+  Attempt(Core& of, Importer& who, RegionState& what, const MapOptions& how)
+      : core(of), importer(who), function(who.function()), region(what), options(how) {}
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+  ~Attempt() {
+    if (importer_state == nullptr) return;
+    Lock lock(core.mutex_);
+    let_go();
+  }
+  // With the lock held.
+  void let_go() {
+    --std::exchange(importer_state, nullptr)->busy;
+    --exporter_state->busy;
+  }
+  [[nodiscard]] NotMapped refusal(Refusal reason, ErrorCode code, std::string why, std::string cure = {}) const {
+    return {reason,
+            {.code = code,
+             .doing = "mapping memory of",
+             .subject = fmt::format("{} for {}", region.exporter().to_string(), function.to_string()),
+             .why = std::move(why),
+             .cure = std::move(cure)}};
+  }
+
+  Core& core;
+  Importer& importer;
+  const Bdf function;  // the importer's
+  RegionState& region;
+  const MapOptions& options;
+
+  ImporterState* importer_state = nullptr;  // both busy from admission on
+  ExporterState* exporter_state = nullptr;
+  std::uint64_t epoch = 0;
+  MemoryRange range;  // within the exporter's memory
+  RouteAnswer answer;
+  Route route = Route::unknown;
+  BusAddress target;
+  bool in_domain = false;
+  bool guarded = false;
+  DmaAddress address;
+  MappingState* mapping = nullptr;
+};
+
+std::expected<Mapping, NotMapped> Core::map(Importer& importer, RegionState& region, const MapOptions& options) {
+  Attempt attempt(*this, importer, region, options);
+  std::optional<NotMapped> failed = admit(attempt);
+  if (!failed) failed = judge(attempt);
+  if (!failed) failed = ask_owner(attempt);
+  if (!failed) failed = find_address(attempt);
+  if (!failed) failed = publish(attempt);
+  if (!failed) return Mapping(attempt.mapping);
+  Lock lock(mutex_);
+  ++counters_.refused[static_cast<std::size_t>(failed->reason)];
+  return std::unexpected(std::move(*failed));
+}
+
+// Is what was admitted still so? With the lock held.
+std::optional<NotMapped> Core::check_current(const Attempt& attempt) const {
+  if (attempt.importer_state->going || attempt.exporter_state->going)
+    return attempt.refusal(Refusal::device_gone, ErrorCode::device_gone, "one of the two devices has left the machine");
+  if (attempt.importer_state->isolated)
+    return attempt.refusal(Refusal::device_gone, ErrorCode::device_failed,
+                           "the importer was cut off from all memory, because it did not let go of revoked memory",
+                           "reset the device and readmit it");
+  if (attempt.region.revoked_)
+    return attempt.refusal(Refusal::revoked, ErrorCode::revoked, "the owner has taken the memory back for good");
+  if (attempt.region.taking_back_ > 0 || attempt.region.epoch_ != attempt.epoch)
+    return attempt.refusal(Refusal::revoked, ErrorCode::revoked, "the owner has just taken the memory back for now",
+                           "map it again");
+  return std::nullopt;
+}
+
+std::optional<NotMapped> Core::admit(Attempt& attempt) {
+  const MemoryRange whole = attempt.region.range_;
+  const MapOptions& options = attempt.options;
+  if (options.offset > whole.bytes || options.bytes > whole.bytes - options.offset || options.offset == whole.bytes)
+    return attempt.refusal(Refusal::out_of_range, ErrorCode::out_of_range,
+                           fmt::format("{} bytes from {} on are not within the region's {} bytes", options.bytes,
+                                       options.offset, whole.bytes));
+  attempt.range = {whole.offset + options.offset, options.bytes == 0 ? whole.bytes - options.offset : options.bytes};
+  Lock lock(mutex_);
+  if (attempt.region.core_.get() != this)
+    return attempt.refusal(Refusal::device_gone, ErrorCode::invalid_argument, "the memory is of another machine");
+  ImporterState* const importer = find(attempt.importer);
+  ExporterState* const exporter = attempt.region.exporter_;
+  if (importer == nullptr || exporter == nullptr)
+    return attempt.refusal(Refusal::device_gone, ErrorCode::device_gone,
+                           fmt::format("the {} is not, or no longer, part of this machine",
+                                       importer == nullptr ? "importer" : "device that owns the memory"));
+  attempt.importer_state = importer;
+  attempt.exporter_state = exporter;
+  attempt.epoch = attempt.region.epoch_;
+  ++importer->busy;
+  ++exporter->busy;
+  if (auto failed = check_current(attempt)) return failed;
+  // A copy without allocation on the way that matters: the sentence is empty where there is a route.
+  attempt.answer = route(lock, importer->function, exporter->function);
+  return std::nullopt;
+}
+
+std::optional<NotMapped> Core::judge(Attempt& attempt) {
+  const RouteAnswer& answer = attempt.answer;
+  attempt.route = route_for(answer, attempt.options.access);
+  if (attempt.route == Route::not_supported)
+    return attempt.refusal(Refusal::no_route, ErrorCode::no_route,
+                           answer.why.empty() ? "there is no direct route" : answer.why, "go by way of host memory");
+  if (attempt.route == Route::unknown && !attempt.options.allow_unknown_route)
+    return attempt.refusal(Refusal::route_unknown, ErrorCode::no_route,
+                           answer.why.empty() ? "whether there is a direct route is unknown" : answer.why,
+                           "go by way of host memory, or allow the unknown route");
+  // By bus address a request meets no IOMMU; on every other way it does, if there is one.
+  attempt.in_domain = attempt.route != Route::bus_address;
+  attempt.guarded = attempt.in_domain && attempt.importer_state->importer->domain().translates();
+  if (attempt.guarded && attempt.options.access == Access::read_write && answer.read != answer.write)
+    return attempt.refusal(
+        Refusal::routes_differ, ErrorCode::no_route,
+        fmt::format("reads go {} and writes go {}, and behind an IOMMU the two need different addresses",
+                    name_of(answer.read), name_of(answer.write)),
+        "map for reading and for writing apart");
+  return std::nullopt;
+}
+
+// The owner is asked about everything that would be reachable: an IOMMU maps whole pages. A region begins and ends at
+// pages of its own, so the widened range never touches another one.
+std::optional<NotMapped> Core::ask_owner(Attempt& attempt) {
+  Exporter& exporter = *attempt.exporter_state->exporter;
+  const auto wanted = static_cast<unsigned>(attempt.options.access);
+  if ((static_cast<unsigned>(exporter.hardware_access()) & wanted) != wanted)
+    return attempt.refusal(Refusal::hardware_access, ErrorCode::unsupported,
+                           "the memory's hardware does not take this access from peers", "go by way of host memory");
+  attempt.target = exporter.bus_address() + attempt.range.offset;
+  Request request{.importer = attempt.importer_state->function,
+                  .range = attempt.range,
+                  .access = attempt.options.access,
+                  .route = attempt.route};
+  if (attempt.guarded) {
+    const std::uint64_t lead = attempt.target.value % kPageBytes;
+    const std::uint64_t bytes = attempt.range.bytes + lead;
+    request.range = {attempt.range.offset - lead, bytes + (-bytes % kPageBytes)};
+  }
+  const Answer answer = exporter.decide(request);
+  switch (answer.kind) {
+    case Answer::Kind::direct:
+      return std::nullopt;
+    case Answer::Kind::by_way_of_host:
+      return attempt.refusal(Refusal::owner_asks_host, ErrorCode::refused,
+                             answer.reason.empty() ? "the owner asks to go by way of host memory" : answer.reason,
+                             "go by way of host memory");
+    case Answer::Kind::refuse:
+      break;
+  }
+  return attempt.refusal(Refusal::owner_refused, ErrorCode::refused,
+                         answer.reason.empty() ? "the owner of the memory refuses" : answer.reason);
+}
+
+std::optional<NotMapped> Core::find_address(Attempt& attempt) {
+  attempt.address = DmaAddress{attempt.target.value};
+  if (!attempt.in_domain) return std::nullopt;
+  if (attempt.guarded) {
+    // From here to publication a revocation waits for us: it must not return while the IOMMU lets anything through.
+    Lock lock(mutex_);
+    if (auto failed = check_current(attempt)) return failed;
+    ++attempt.region.in_domains_;
+  }
+  const Result<DmaAddress> address =
+      attempt.importer_state->importer->domain().map(attempt.target, attempt.range.bytes, attempt.options.access);
+  if (address) {
+    attempt.address = *address;
+    return std::nullopt;
+  }
+  if (attempt.guarded) {
+    Lock lock(mutex_);
+    --attempt.region.in_domains_;
+  }
+  const Error& error = address.error();
+  return attempt.refusal(error.code == ErrorCode::exhausted ? Refusal::exhausted : Refusal::iommu_failed, error.code,
+                         error.message(), error.cure);
+}
+
+std::optional<NotMapped> Core::publish(Attempt& attempt) {
+  Lock lock(mutex_);
+  std::optional<NotMapped> failed = check_current(attempt);
+  MappingState* const mapping = failed ? nullptr : take_slot();
+  if (!failed && mapping == nullptr)
+    failed = attempt.refusal(Refusal::exhausted, ErrorCode::exhausted,
+                             fmt::format("there are {} mappings already, the most there can be", kMaxMappings),
+                             "drop some mappings, or go by way of host memory");
+  if (failed) {
+    lock.unlock();
+    undo(attempt);
+    return failed;
+  }
+  RegionState& region = attempt.region;
+  mapping->segment_ = {attempt.address, attempt.range.bytes};
+  mapping->importer_function_ = attempt.importer_state->function;
+  mapping->route_ = attempt.route;
+  mapping->access_ = attempt.options.access;
+  mapping->in_domain_ = attempt.in_domain;
+  mapping->guarded_ = attempt.guarded;
+  mapping->has_handle_ = true;
+  mapping->told_ = mapping->claimed_ = mapping->gone_ = false;
+  mapping->importer_ = attempt.importer_state;
+  mapping->region_ = &region;
+  mapping->previous_in_region_ = nullptr;
+  mapping->next_in_region_ = region.first_mapping_;
+  if (region.first_mapping_ != nullptr) region.first_mapping_->previous_in_region_ = mapping;
+  region.first_mapping_ = mapping;
+  mapping->core_ = region.core_;
+  // From here on leases can be taken; what was written above is seen by whoever takes one.
+  mapping->word_.fetch_and(~MappingState::kClosed, std::memory_order_release);
+  if (attempt.guarded) --region.in_domains_;
+  ++counters_.mapped;
+  attempt.mapping = mapping;
+  attempt.let_go();
+  return std::nullopt;
+}
+
+void Core::undo(Attempt& attempt) {
+  if (attempt.in_domain) attempt.importer_state->importer->domain().unmap(attempt.address, attempt.range.bytes);
+  if (!attempt.guarded) return;
+  Lock lock(mutex_);
+  --attempt.region.in_domains_;
+}
+
+// A free place, or null if there is none. With the lock held.
+MappingState* Core::take_slot() {
+  if (first_free_ != kNoSlot) {
+    MappingState* const mapping =
+        chunk_at_[first_free_ / kMappingsInChunk].load(std::memory_order_relaxed) + first_free_ % kMappingsInChunk;
+    first_free_ = mapping->next_free_;
+    return mapping;
+  }
+  if (slots_made_ >= kMaxMappings) return nullptr;
+  const std::uint32_t slot = slots_made_++;
+  const std::size_t chunk = slot / kMappingsInChunk;
+  if (slot % kMappingsInChunk == 0) {
+    chunks_.push_back(std::make_unique<MappingState[]>(kMappingsInChunk));
+    for (std::uint32_t index = 0; index < kMappingsInChunk; ++index) chunks_.back()[index].slot_ = slot + index;
+    chunk_at_[chunk].store(chunks_.back().get(), std::memory_order_release);
+  }
+  return &chunks_[chunk][slot % kMappingsInChunk];
+}
+
+Result<Lease> Core::lease(MappingId id) {
+  MappingState* const chunk =
+      id.slot < kMaxMappings ? chunk_at_[id.slot / kMappingsInChunk].load(std::memory_order_acquire) : nullptr;
+  if (chunk == nullptr)
+    return fail(
+        {.code = ErrorCode::invalid_argument, .doing = "taking a lease", .why = "there never was such a mapping"});
+  return chunk[id.slot % kMappingsInChunk].lease(id.generation);
+}
+
+}  // namespace barter::peer

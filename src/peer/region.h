@@ -1,0 +1,51 @@
+// What a Region handle names. It outlives its mappings: dropping the handle revokes them first.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "barter/address.hpp"
+#include "barter/memory.hpp"
+#include "barter/result.hpp"
+
+namespace barter::peer {
+
+class Core;
+class MappingState;
+struct ExporterState;
+
+class RegionState : public std::enable_shared_from_this<RegionState> {
+ public:
+  RegionState(std::shared_ptr<Core> core, ExporterState& exporter, Bdf function, MemoryRange range)
+      : core_(std::move(core)), function_(function), range_(range), exporter_(&exporter) {}
+
+  [[nodiscard]] Bdf exporter() const { return function_; }
+  [[nodiscard]] MemoryRange range() const { return range_; }
+  [[nodiscard]] bool is_revoked() const;
+  [[nodiscard]] std::span<std::byte> cpu_bytes();
+  [[nodiscard]] Result<RevokeReport> revoke(RevokeOptions options);
+  [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options);
+  // The handle is dropped: revokes and gives the memory back.
+  void release();
+
+ private:
+  friend class Core;
+
+  const std::shared_ptr<Core> core_;
+  const Bdf function_;
+  const MemoryRange range_;
+
+  // From here on only with the Core's lock held.
+  ExporterState* exporter_;  // null once its device is withdrawn
+  std::size_t index_in_exporter_ = 0;
+  MappingState* first_mapping_ = nullptr;  // those that are live or closing
+  std::uint64_t epoch_ = 0;        // moves with every invalidation; a map() that began before must not end after
+  std::uint32_t taking_back_ = 0;  // calls of revoke and invalidate at work
+  std::uint32_t in_domains_ = 0;   // calls of DmaDomain::map at work that no mapping stands for yet
+  bool revoked_ = false;
+  bool quarantined_ = false;  // a late importer could not be cut off: DMA may still arrive
+};
+
+}  // namespace barter::peer

@@ -1,0 +1,275 @@
+// The ends of mappings: by the last handle and lease, by consent of the importer, or by force.
+//
+// A revocation closes the mappings, tells the importers, and waits for the leases to end. Past the deadline it takes the
+// address away under them: from the IOMMU where the address came from one, else by taking from the importer the right to
+// do any DMA at all.
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "peer/core.h"
+
+namespace barter::peer {
+
+namespace {
+
+constexpr Duration kLongestDeadline = std::chrono::hours(24);
+
+}  // namespace
+
+struct Core::TakeBack {
+  struct Call {
+    ImporterState* importer = nullptr;  // busy until it has been called
+    MappingId mapping;
+  };
+  std::vector<std::shared_ptr<RegionState>> regions;
+  std::vector<Taken> taken;
+  std::vector<Call> calls;
+  std::vector<Bdf> late;
+  std::optional<Error> not_cut_off;
+};
+
+Result<RevokeReport> Core::take_back(RegionState& region, bool for_good, RevokeOptions options) {
+  TakeBack work;
+  {
+    Lock lock(mutex_);
+    ++(for_good ? counters_.revocations : counters_.invalidations);
+    collect(region, for_good, work);
+  }
+  return run(work, options);
+}
+
+Result<RevokeReport> Core::revoke_all(Exporter& exporter, RevokeOptions options) {
+  TakeBack work;
+  {
+    Lock lock(mutex_);
+    ExporterState* const state = find(exporter);
+    if (state == nullptr) return RevokeReport{};
+    ++counters_.revocations;
+    for (RegionState* const region : state->regions) collect(*region, true, work);
+  }
+  return run(work, options);
+}
+
+Result<RevokeReport> Core::withdraw(Exporter& exporter, RevokeOptions options) {
+  TakeBack work;
+  Lock lock(mutex_);
+  ExporterState* const state = find(exporter);
+  if (state == nullptr) return RevokeReport{};
+  if (std::exchange(state->going, true)) {  // another thread is at it; when we return, it must be done
+    wait(lock, [&] { return find(exporter) != state; });
+    return RevokeReport{};
+  }
+  ++counters_.revocations;
+  for (RegionState* const region : state->regions) collect(*region, true, work);
+  lock.unlock();
+  Result<RevokeReport> report = run(work, options);
+  lock.lock();
+  wait(lock, [&] { return state->busy == 0; });
+  while (!state->regions.empty()) unlist(*state->regions.back());
+  exporters_.erase(&exporter);
+  return report;
+}
+
+Result<RevokeReport> Core::remove(Importer& importer, RevokeOptions options) {
+  TakeBack work;
+  Lock lock(mutex_);
+  ImporterState* const state = find(importer);
+  if (state == nullptr) return RevokeReport{};
+  if (std::exchange(state->going, true)) {
+    wait(lock, [&] { return find(importer) != state; });
+    return RevokeReport{};
+  }
+  ++counters_.revocations;
+  for (std::uint32_t slot = 0; slot < slots_made_; ++slot) {
+    MappingState& mapping = chunks_[slot / kMappingsInChunk][slot % kMappingsInChunk];
+    if (!mapping.gone_ && mapping.importer_ == state) add_taken(mapping, work);
+  }
+  lock.unlock();
+  Result<RevokeReport> report = run(work, options);
+  lock.lock();
+  wait(lock, [&] { return state->busy == 0; });
+  importers_.erase(&importer);
+  return report;
+}
+
+// Closes the region to new mappings and its mappings to new leases. With the lock held.
+void Core::collect(RegionState& region, bool for_good, TakeBack& work) {
+  if (for_good) region.revoked_ = true;
+  ++region.epoch_;
+  ++region.taking_back_;
+  work.regions.push_back(region.shared_from_this());
+  for (MappingState* mapping = region.first_mapping_; mapping != nullptr; mapping = mapping->next_in_region_)
+    add_taken(*mapping, work);
+}
+
+void Core::add_taken(MappingState& mapping, TakeBack& work) {
+  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_acq_rel);
+  work.taken.push_back({&mapping, mapping.id().generation});
+  ++counters_.mappings_taken_back;
+  if (mapping.claimed_ || std::exchange(mapping.told_, true)) return;
+  ++mapping.importer_->busy;
+  work.calls.push_back({mapping.importer_, mapping.id()});
+}
+
+// What a revocation is, from its first call to its report. Without the lock.
+Result<RevokeReport> Core::run(TakeBack& work, RevokeOptions options) {
+  // A handle that outlives the Exchange comes here with nothing left to wait for, and perhaps with no clock any more.
+  if (!work.taken.empty() || !settled(work)) await_leases(work, options);
+  std::sort(work.late.begin(), work.late.end());
+  work.late.erase(std::unique(work.late.begin(), work.late.end()), work.late.end());
+  {
+    Lock lock(mutex_);
+    counters_.late_importers += work.late.size();
+    for (const auto& region : work.regions) --region->taking_back_;
+  }
+  if (work.not_cut_off) return fail(std::move(*work.not_cut_off));
+  return RevokeReport{.mappings = static_cast<std::uint32_t>(work.taken.size()), .late = std::move(work.late)};
+}
+
+void Core::await_leases(TakeBack& work, RevokeOptions options) {
+  const base::TimePoint deadline = clock_.now() + std::clamp(options.deadline, Duration::zero(), kLongestDeadline);
+  for (const TakeBack::Call& call : work.calls) {
+    call.importer->importer->invalidate(call.mapping);
+    Lock lock(mutex_);
+    --call.importer->busy;
+  }
+  const bool in_time = base::wait_until(clock_, deadline, [&] {
+    if (settled(work)) return true;
+    make_progress(work);
+    return settled(work);
+  });
+  if (in_time) return;
+  for (const Taken& taken : work.taken) cut_off(taken, work);
+  // What is left now is in the hands of other threads, on their way through a domain.
+  static_cast<void>(base::wait_until(clock_, base::TimePoint::max(), [&] { return settled(work); }));
+}
+
+bool Core::is_current(const Taken& taken) {
+  return taken.mapping->id().generation == taken.generation && !taken.mapping->gone_;
+}
+
+// Unmaps what has no lease any more. True once nothing is left.
+bool Core::settled(TakeBack& work) {
+  Lock lock(mutex_);
+  bool all = true;
+  for (const Taken& taken : work.taken) {
+    if (!is_current(taken)) continue;
+    if (!taken.mapping->claimed_ && taken.mapping->leases() == 0) unmap(lock, *taken.mapping);
+    if (is_current(taken)) all = false;
+  }
+  return all && std::all_of(work.regions.begin(), work.regions.end(),
+                            [](const auto& region) { return region->in_domains_ == 0; });
+}
+
+// Importers whose transfers this very thread drives get on here.
+void Core::make_progress(TakeBack& work) {
+  std::vector<ImporterState*> waited_for;
+  Lock lock(mutex_);
+  for (const Taken& taken : work.taken) {
+    if (!is_current(taken) || taken.mapping->claimed_) continue;
+    ImporterState* const importer = taken.mapping->importer_;
+    if (std::find(waited_for.begin(), waited_for.end(), importer) != waited_for.end()) continue;
+    ++importer->busy;
+    waited_for.push_back(importer);
+  }
+  for (ImporterState* const importer : waited_for) {
+    lock.unlock();
+    importer->importer->make_progress();
+    lock.lock();
+    --importer->busy;
+  }
+}
+
+// The deadline has passed.
+void Core::cut_off(const Taken& taken, TakeBack& work) {
+  Lock lock(mutex_);
+  MappingState& mapping = *taken.mapping;
+  if (!is_current(taken) || mapping.claimed_) return;
+  if (mapping.leases() == 0) return unmap(lock, mapping);
+  mapping.claimed_ = true;
+  ImporterState& importer = *mapping.importer_;
+  work.late.push_back(importer.function);
+  const bool isolates = !mapping.guarded_ && !importer.isolated;
+  ++importer.busy;
+  lock.unlock();
+  Result<void> isolated;
+  if (isolates) isolated = importer.importer->isolate();
+  if (mapping.in_domain_) importer.importer->domain().unmap(mapping.segment_.address, mapping.segment_.bytes);
+  lock.lock();
+  --importer.busy;
+  if (isolates && (isolated || isolated.error().code == ErrorCode::device_gone)) {
+    importer.isolated = true;
+    ++counters_.isolated_importers;
+  } else if (isolates) {
+    mapping.region_->quarantined_ = true;
+    work.not_cut_off =
+        Error{.code = isolated.error().code,
+              .doing = "taking memory back from",
+              .subject = importer.function.to_string(),
+              .why = fmt::format("it did not let go by the deadline and could not be cut off ({}): its DMA "
+                                 "may still arrive",
+                                 isolated.error().message()),
+              .cure = "reset the device; the memory is not used again"};
+  }
+  finish(mapping);
+}
+
+// The mapping is closed, has no lease, and nobody has claimed it.
+void Core::unmap(Lock& lock, MappingState& mapping) {
+  mapping.claimed_ = true;
+  if (mapping.in_domain_) {
+    ImporterState& importer = *mapping.importer_;
+    ++importer.busy;
+    lock.unlock();
+    importer.importer->domain().unmap(mapping.segment_.address, mapping.segment_.bytes);
+    lock.lock();
+    --importer.busy;
+  }
+  finish(mapping);
+}
+
+void Core::finish(MappingState& mapping) {
+  MappingState* const next = mapping.next_in_region_;
+  MappingState* const previous = mapping.previous_in_region_;
+  (previous == nullptr ? mapping.region_->first_mapping_ : previous->next_in_region_) = next;
+  if (next != nullptr) next->previous_in_region_ = previous;
+  mapping.gone_ = true;
+  mapping.importer_ = nullptr;
+  mapping.region_ = nullptr;
+  ++counters_.unmapped;
+  recycle_if_free(mapping);
+}
+
+void Core::recycle_if_free(MappingState& mapping) {
+  if (!mapping.gone_ || mapping.has_handle_ || mapping.leases() != 0) return;
+  const std::uint32_t generation = mapping.id().generation + 1;
+  mapping.word_.store(MappingState::word_of(generation) | MappingState::kClosed, std::memory_order_release);
+  mapping.core_.reset();
+  if (generation == 0xffffffff) return;  // its generations are used up: the place is never used again
+  mapping.next_free_ = first_free_;
+  first_free_ = mapping.slot_;
+}
+
+void Core::end_closed_lease(MappingState& mapping) {
+  Lock lock(mutex_);
+  mapping.word_.fetch_sub(1, std::memory_order_acq_rel);
+  if (mapping.leases() != 0) return;
+  if (!mapping.claimed_)
+    unmap(lock, mapping);
+  else
+    recycle_if_free(mapping);
+}
+
+void Core::drop_handle(MappingState& mapping) {
+  Lock lock(mutex_);
+  mapping.has_handle_ = false;
+  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_acq_rel);
+  if (!mapping.claimed_ && mapping.leases() == 0)
+    unmap(lock, mapping);
+  else
+    recycle_if_free(mapping);
+}
+
+}  // namespace barter::peer

@@ -96,34 +96,41 @@ Known<LinkState> link_now_of(pci::express::LinkCapabilities capabilities, pci::e
                     "LnkSta");
 }
 
+void set_express_unknown(FunctionInfo& function, const Unknown& why) {
+  function.link_now = why;
+  function.link_max = why;
+  function.max_payload_bytes = why;
+  function.max_payload_supported_bytes = why;
+  function.max_read_request_bytes = why;
+  function.relaxed_ordering = why;
+}
+
+void set_from_elsewhere(FunctionInfo& function) {
+  function.numa_node = Unknown{"config space doesn't tell the NUMA node"};
+  function.iommu_group = Unknown{"config space doesn't tell the IOMMU group"};
+}
+
 // One function's facts in the making.
 class Reading {
  public:
-  Reading(Bdf bdf, const ConfigSpace& config, std::string_view source) : config_(config), source_(source) {
-    function_.bdf = bdf;
-  }
+  Reading(Bdf bdf, const ConfigSpace& config) : config_(config) { function_.bdf = bdf; }
 
-  Result<FunctionInfo> run() {
+  std::expected<FunctionInfo, Defect> run() {
     if (config_.known_bytes() < ConfigSpace::kHeaderBytes)
-      return refuse({static_cast<std::uint16_t>(config_.known_bytes()),
-                     fmt::format("config space ends after {} bytes; its header alone has 64", config_.known_bytes())});
-    if (is_all_ones()) return take_silence();
-    if (auto defect = take_header()) return refuse(*std::move(defect));
-    if (auto defect = take_capabilities()) return refuse(*std::move(defect));
-    if (auto defect = take_extended_capabilities()) return refuse(*std::move(defect));
+      return std::unexpected(
+          Defect{static_cast<std::uint16_t>(config_.known_bytes()),
+                 fmt::format("config space ends after {} bytes; its header alone has 64", config_.known_bytes())});
+    if (is_all_ones())
+      return function_without_config(function_.bdf,
+                                     {"the function doesn't answer: its config space reads as all ones"});
+    if (auto defect = take_header()) return std::unexpected(*std::move(defect));
+    if (auto defect = take_capabilities()) return std::unexpected(*std::move(defect));
+    if (auto defect = take_extended_capabilities()) return std::unexpected(*std::move(defect));
     return std::move(function_);
   }
 
  private:
   using MaybeDefect = std::optional<Defect>;
-
-  std::unexpected<Error> refuse(Defect defect) const {
-    return fail({.code = ErrorCode::malformed,
-                 .doing = "reading the config space of",
-                 .subject = fmt::format("{} in {}", function_.bdf.to_string(), source_),
-                 .where = fmt::format("offset 0x{:x}", defect.offset),
-                 .why = std::move(defect.why)});
-  }
 
   template <class R>
   R header_register() const {  // run() has seen to it that the header is there
@@ -133,35 +140,6 @@ class Reading {
   bool is_all_ones() const {
     const auto header = config_.bytes().first(ConfigSpace::kHeaderBytes);
     return std::all_of(header.begin(), header.end(), [](std::uint8_t byte) { return byte == 0xff; });
-  }
-
-  // A function that is gone, or asleep, or behind a link that is down reads as all ones.
-  FunctionInfo take_silence() {
-    const Unknown why{"the function doesn't answer: its config space reads as all ones"};
-    function_.vendor_id = why;
-    function_.device_id = why;
-    function_.class_code = why;
-    function_.port_type = why;
-    set_express_unknown(why);
-    function_.acs = why;
-    function_.ats_enabled = why;
-    set_from_elsewhere();
-    function_.controller_memory = why;
-    return std::move(function_);
-  }
-
-  void set_express_unknown(const Unknown& why) {
-    function_.link_now = why;
-    function_.link_max = why;
-    function_.max_payload_bytes = why;
-    function_.max_payload_supported_bytes = why;
-    function_.max_read_request_bytes = why;
-    function_.relaxed_ordering = why;
-  }
-
-  void set_from_elsewhere() {
-    function_.numa_node = Unknown{"config space doesn't tell the NUMA node"};
-    function_.iommu_group = Unknown{"config space doesn't tell the IOMMU group"};
   }
 
   MaybeDefect take_header() {
@@ -176,7 +154,7 @@ class Reading {
     }
     const auto class_code = header_register<pci::ClassRevision>().get(pci::ClassRevision::class_code);
     function_.class_code = class_code;
-    set_from_elsewhere();
+    set_from_elsewhere(function_);
     if (class_code == pci::kClassNvme)
       function_.controller_memory = Unknown{"an NVMe controller's registers are not in its config space"};
     else
@@ -228,10 +206,10 @@ class Reading {
     if (express.entry != nullptr) return take_express(express.entry->offset);
     if (express.is_decided) {
       function_.port_type = PortType::conventional;
-      set_express_unknown({"a conventional PCI function has no such register"});
+      set_express_unknown(function_, {"a conventional PCI function has no such register"});
     } else {
       function_.port_type = beyond(config_);
-      set_express_unknown(beyond(config_));
+      set_express_unknown(function_, beyond(config_));
     }
     return std::nullopt;
   }
@@ -246,7 +224,7 @@ class Reading {
     const auto capabilities = load<Capabilities>(at);
     if (!capabilities) {
       function_.port_type = beyond(config_);
-      set_express_unknown(beyond(config_));
+      set_express_unknown(function_, beyond(config_));
       return std::nullopt;
     }
     function_.port_type = port_type_of(*capabilities);
@@ -271,7 +249,7 @@ class Reading {
     const auto capabilities = load<DeviceCapabilities>(at);
     const auto control = load<DeviceControl>(at);
     if (!capabilities || !control) {
-      set_express_unknown(beyond(config_));
+      set_express_unknown(function_, beyond(config_));
       return;
     }
     function_.max_payload_supported_bytes =
@@ -371,14 +349,42 @@ class Reading {
   }
 
   const ConfigSpace& config_;
-  std::string_view source_;
   FunctionInfo function_;
 };
 
 }  // namespace
 
-Result<FunctionInfo> function_from_config(Bdf bdf, const pci::ConfigSpace& config, std::string_view source) {
-  return Reading(bdf, config, source).run();
+std::expected<FunctionInfo, Defect> describe_function(Bdf bdf, const ConfigSpace& config) {
+  return Reading(bdf, config).run();
+}
+
+Error config_error(Bdf bdf, const Defect& defect, std::string_view source) {
+  return {.code = ErrorCode::malformed,
+          .doing = "reading the config space of",
+          .subject = fmt::format("{} in {}", bdf.to_string(), source),
+          .where = fmt::format("offset 0x{:02x}", defect.offset),
+          .why = defect.why,
+          .cure = {}};
+}
+
+Result<FunctionInfo> function_from_config(Bdf bdf, const ConfigSpace& config, std::string_view source) {
+  auto function = describe_function(bdf, config);
+  if (!function) return fail(config_error(bdf, function.error(), source));
+  return *std::move(function);
+}
+
+FunctionInfo function_without_config(Bdf bdf, const Unknown& why) {
+  FunctionInfo function{.bdf = bdf};
+  function.vendor_id = why;
+  function.device_id = why;
+  function.class_code = why;
+  function.port_type = why;
+  set_express_unknown(function, why);
+  function.acs = why;
+  function.ats_enabled = why;
+  function.controller_memory = why;
+  set_from_elsewhere(function);
+  return function;
 }
 
 std::vector<Bdf> virtual_functions_of(Bdf physical_function, const pci::ConfigSpace& config) {

@@ -44,8 +44,8 @@ struct BarInfo {
   Kind kind = Kind::memory;
   bool is_64bit = false;
   bool is_prefetchable = false;
-  Known<BusAddress> address;         // where it lies now; unknown when unassigned
-  Known<std::uint64_t> size_bytes;   // config space alone doesn't tell it
+  Known<BusAddress> address;        // where it lies now; unknown when unassigned
+  Known<std::uint64_t> size_bytes;  // config space alone doesn't tell it
 };
 
 // One end's view of a link. Zero width: no link is up.
@@ -59,8 +59,8 @@ struct LinkState {
 struct AcsInfo {
   std::uint16_t capability = 0;
   std::uint16_t control = 0;
-  std::uint16_t offset = 0;                                  // of the capability in config space; 0 when not known
-  Known<std::vector<std::uint32_t>> egress_control_vector;   // empty when the function has none
+  std::uint16_t offset = 0;                                 // of the capability in config space; 0 when not known
+  Known<std::vector<std::uint32_t>> egress_control_vector;  // empty when the function has none
 };
 
 // What an NVMe controller says of its memory buffer (NVMe 2.0, 3.1.3.11 and 3.1.3.12).
@@ -89,13 +89,13 @@ struct FunctionInfo {
   std::string vendor_name;          // for people; may be empty
   std::string device_name;
   Known<PortType> port_type;
-  std::optional<BusRange> bridge;   // has a value if the function is a bridge with buses behind it
-  std::optional<Bdf> parent;        // the bridge above, when the source tells; otherwise found by bus numbers
+  std::optional<BusRange> bridge;        // has a value if the function is a bridge with buses behind it
+  std::optional<Bdf> parent;             // the bridge above, when the source tells; otherwise found by bus numbers
   std::optional<Bdf> physical_function;  // of a virtual function
   std::vector<BarInfo> bars;
   Known<LinkState> link_now;
   Known<LinkState> link_max;
-  std::uint8_t port_number = 0;     // Link Capabilities 31:24, the index into an egress control vector
+  std::uint8_t port_number = 0;  // Link Capabilities 31:24, the index into an egress control vector
   Known<std::uint32_t> max_payload_bytes;
   Known<std::uint32_t> max_payload_supported_bytes;
   Known<std::uint32_t> max_read_request_bytes;
@@ -138,6 +138,9 @@ struct TopologyParts {
   Known<CpuInfo> cpu;
   Known<IommuMode> iommu;
   Known<bool> is_virtual_machine;  // a guest's topology is what its hypervisor invented
+  // False if the source leaves functions out, as hwloc does: then the first function that it shows on a root bus need not
+  // be the first one there, which is the one that Linux looks at.
+  bool lists_every_function = true;
 };
 
 // The routes of one ordered pair, without facts. One byte, so that a matrix of them stays small.
@@ -169,10 +172,10 @@ class Topology {
   [[nodiscard]] const Known<IommuMode>& iommu() const;
   [[nodiscard]] const Known<bool>& is_virtual_machine() const;
 
-  [[nodiscard]] const FunctionInfo* find(Bdf bdf) const;                   // null if there is none
-  [[nodiscard]] const FunctionInfo* find(std::string_view name) const;     // by the machine's name for it
-  [[nodiscard]] Result<Bdf> resolve(std::string_view name_or_bdf) const;   // what a person typed
-  [[nodiscard]] std::optional<Bdf> parent(Bdf bdf) const;                  // the bridge above; none on a root bus
+  [[nodiscard]] const FunctionInfo* find(Bdf bdf) const;                  // null if there is none
+  [[nodiscard]] const FunctionInfo* find(std::string_view name) const;    // by the machine's name for it
+  [[nodiscard]] Result<Bdf> resolve(std::string_view name_or_bdf) const;  // what a person typed
+  [[nodiscard]] std::optional<Bdf> parent(Bdf bdf) const;                 // the bridge above; none on a root bus
   [[nodiscard]] std::vector<Bdf> children(Bdf bridge) const;
 
   // Both must be in this topology; anything else is a verdict of `unknown` that says so.

@@ -42,10 +42,10 @@ struct CopyProgress {
 
 struct CopyOptions {
   P2p policy = P2p::preferred;
-  std::optional<std::string> via;         // the device memory to go through, by name or BDF; none: the nearest
-  std::uint32_t queue_depth = 4;          // chunks in flight, 1 to 256
-  std::uint64_t chunk_bytes = 1 << 20;    // whole blocks of both drives, at most 64 MiB
-  bool verify = false;                    // read both back and compare
+  std::optional<std::string> via;              // the device memory to go through, by name or BDF; none: the nearest
+  std::uint32_t queue_depth = 4;               // chunks in flight, 1 to 256
+  std::uint64_t chunk_bytes = 1 << 20;         // whole blocks of both drives, at most 64 MiB
+  bool verify = false;                         // read both back and compare
   std::function<void(CopyProgress)> progress;  // called on the copying thread as chunks arrive
 };
 
@@ -54,21 +54,22 @@ enum class CopyRoute : std::uint8_t { peer, host };
 
 // Chunks that went by way of host memory although the policy would rather have had them direct.
 struct Fallback {
-  std::string reason;
+  std::string code;    // for programs: "revoked", "no_route", "exhausted", ... (peer::FallbackReason)
+  std::string reason;  // for people
   std::uint64_t chunks = 0;
   std::uint64_t bytes = 0;
 };
 
 struct CopyReport {
-  CopyRoute route = CopyRoute::host;     // `peer` if any chunk went direct; the fallbacks tell of the others
-  std::optional<std::string> provider;   // whose memory: the machine's name for it, or its BDF
+  CopyRoute route = CopyRoute::host;    // `peer` if any chunk went direct; the fallbacks tell of the others
+  std::optional<std::string> provider;  // whose memory: the machine's name for it, or its BDF
   std::optional<Bdf> provider_bdf;
   std::uint64_t bytes = 0;
-  double seconds = 0;                      // real time, verification not included
-  std::uint64_t host_memory_bytes = 0;     // data that crossed host memory, written plus read, counted by the machine
-  std::uint64_t control_bytes = 0;         // queues and lists in host memory, likewise
+  double seconds = 0;                   // real time, verification not included
+  std::uint64_t host_memory_bytes = 0;  // data that crossed host memory, written plus read, counted by the machine
+  std::uint64_t control_bytes = 0;      // queues and lists in host memory, likewise
   std::vector<Fallback> fallbacks;
-  std::optional<bool> verified;            // none: not asked for
+  std::optional<bool> verified;                   // none: not asked for
   std::optional<std::uint64_t> first_difference;  // byte of the copy, when verified is false
 };
 

@@ -43,10 +43,10 @@ struct DriveUnit;
 
 // How often things go wrong on a software machine, as probabilities. All zero: never.
 struct Faults {
-  double lost_completion = 0;      // for each request a device makes
+  double lost_completion = 0;  // for each request a device makes
   double poisoned_completion = 0;
   double late_completion = 0;
-  double surprise_removal = 0;     // for each step of a device
+  double surprise_removal = 0;  // for each step of a device
   double link_down = 0;
 };
 
@@ -57,9 +57,9 @@ struct Attachment {
 };
 
 struct MachineOptions {
-  std::uint64_t seed = 1;   // software machines: the same seed, the same run
-  Faults faults;            // software machines only
-  bool threaded = false;    // software machines: a thread for each device instead of turns in seeded order
+  std::uint64_t seed = 1;  // software machines: the same seed, the same run
+  Faults faults;           // software machines only
+  bool threaded = false;   // software machines: a thread for each device instead of turns in seeded order
   std::vector<Attachment> attach;
   std::optional<CpuInfo> cpu;  // instead of what the source says
 };
@@ -79,7 +79,8 @@ class Provider {
 
  private:
   friend class machine::State;
-  Provider(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit) : machine_(std::move(machine)), unit_(&unit) {}
+  Provider(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
+      : machine_(std::move(machine)), unit_(&unit) {}
   std::shared_ptr<machine::State> machine_;
   machine::DriveUnit* unit_;
 };
@@ -89,9 +90,9 @@ class Drive {
  public:
   [[nodiscard]] Bdf bdf() const;
   [[nodiscard]] const std::string& name() const;
-  [[nodiscard]] std::uint64_t size_bytes() const;   // of its first namespace
+  [[nodiscard]] std::uint64_t size_bytes() const;  // of its first namespace
   [[nodiscard]] std::uint32_t block_bytes() const;
-  [[nodiscard]] Result<Provider> memory() const;    // its controller memory buffer, if it has one
+  [[nodiscard]] Result<Provider> memory() const;  // its controller memory buffer, if it has one
   // The right for this drive's DMA to reach a region: asks the owner, after the verdict.
   [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
   operator Bdf() const { return bdf(); }
@@ -102,7 +103,8 @@ class Drive {
 
  private:
   friend class machine::State;
-  Drive(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit) : machine_(std::move(machine)), unit_(&unit) {}
+  Drive(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
+      : machine_(std::move(machine)), unit_(&unit) {}
   std::shared_ptr<machine::State> machine_;
   machine::DriveUnit* unit_;
 };

@@ -91,7 +91,8 @@ std::string copy_report_json(const CopyReport& report) {
   using Json = nlohmann::ordered_json;
   Json fallbacks = Json::array();
   for (const Fallback& fallback : report.fallbacks)
-    fallbacks.push_back({{"reason", fallback.reason}, {"chunks", fallback.chunks}, {"bytes", fallback.bytes}});
+    fallbacks.push_back(
+        {{"reason", fallback.reason}, {"code", fallback.code}, {"chunks", fallback.chunks}, {"bytes", fallback.bytes}});
   const Json json{
       {"route", name_of(report.route)},
       {"provider", report.provider ? Json(*report.provider) : Json()},

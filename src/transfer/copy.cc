@@ -111,9 +111,10 @@ Result<transfer::Outcome> move_bytes(machine::State& machine, DriveUnit& source,
     manner.stage = [&] {
       return transfer::DirectStaging::create(machine, source, destination, *plan.provider, job.shape);
     };
-  } else if (!plan.why_host.empty()) {
-    manner.stage = [&]() -> Result<std::unique_ptr<transfer::DirectStaging>> {
-      return fail({.code = ErrorCode::no_route, .doing = {}, .why = plan.why_host});
+  } else if (plan.fallback) {
+    manner.stage = [&plan]() -> transfer::DirectStagingResult {
+      return std::unexpected(
+          transfer::NotStaged{.reason = *plan.fallback, .error = {.code = ErrorCode::no_route, .why = plan.why_host}});
     };
   }
   transfer::Pipeline pipeline(job, std::move(manner), machine.backend().clock());

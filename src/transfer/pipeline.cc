@@ -33,7 +33,14 @@ Pipeline::Pipeline(Job job, Manner manner, base::Clock& clock)
 Result<Outcome> Pipeline::run() {
   Result<void> ok = manner_.stage ? stage_again() : Result<void>{};
   while (ok && done_bytes_ < bytes_) ok = step();
-  if (ok) return outcome_;
+  if (ok) {
+    for (peer::FallbackLog::Entry& entry : fallbacks_.entries())
+      outcome_.fallbacks.push_back({.code = std::string(name_of(entry.reason)),
+                                    .reason = std::move(entry.why),
+                                    .chunks = entry.count,
+                                    .bytes = entry.bytes});
+    return outcome_;
+  }
   // Nothing may be in flight to memory that is about to be given back.
   const bool settled = base::wait_until(clock_, clock_.now() + kSettleTime, [this] {
     const bool answers = reap(source_) && reap(destination_);
@@ -95,7 +102,7 @@ Result<void> Pipeline::start_reading(std::uint32_t index) {
   slot.status = 0;
   if (!direct_) return go_by_host(index, why_not_direct_);
   auto lease = direct_->lease_for_source();
-  if (!lease) return lose_direct(index, lease.error());
+  if (!lease) return lose_direct(index, std::move(lease.error()));
   slot.staging = direct_;
   slot.lease = std::move(*lease);
   return {};
@@ -105,7 +112,7 @@ Result<void> Pipeline::start_writing(std::uint32_t index) {
   Slot& slot = slots_[index];
   if (slot.staging) {
     auto lease = slot.staging->lease_for_destination();
-    if (!lease) return lose_direct(index, lease.error());
+    if (!lease) return lose_direct(index, std::move(lease.error()));
     slot.lease = std::move(*lease);
   }
   slot.phase = Phase::writing;
@@ -114,14 +121,14 @@ Result<void> Pipeline::start_writing(std::uint32_t index) {
 }
 
 // The owner has taken the memory back: what this chunk had there is gone, and it starts again.
-Result<void> Pipeline::lose_direct(std::uint32_t index, const Error& error) {
-  if (manner_.direct_only) return fail(error);
+Result<void> Pipeline::lose_direct(std::uint32_t index, Error error) {
+  if (manner_.direct_only) return fail(std::move(error));
   if (direct_ == slots_[index].staging || !slots_[index].staging) direct_ = nullptr;
-  why_not_direct_ = error.message();
+  why_not_direct_ = {.reason = peer::FallbackReason::revoked, .error = std::move(error)};
   return go_by_host(index, why_not_direct_);
 }
 
-Result<void> Pipeline::go_by_host(std::uint32_t index, const std::string& reason) {
+Result<void> Pipeline::go_by_host(std::uint32_t index, const NotStaged& why) {
   Slot& slot = slots_[index];
   slot.lease = {};
   slot.staging = nullptr;
@@ -129,12 +136,15 @@ Result<void> Pipeline::go_by_host(std::uint32_t index, const std::string& reason
   slot.submitted = 0;
   slot.status = 0;
   if (!host_) {
-    auto staging = HostStaging::create(source_.endpoint, destination_.endpoint, shape_);
-    if (!staging) return std::unexpected(std::move(staging.error()));
-    host_ = std::move(*staging);
+    auto pool = create_host_pool(source_.endpoint, destination_.endpoint, shape_);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    host_ = std::move(*pool);
   }
+  auto bounce = host_->take();
+  if (!bounce) return std::unexpected(std::move(bounce.error()));
+  slot.bounce.emplace(std::move(*bounce));
   ++host_chunks_since_try_;
-  if (manner_.stage) count_fallback(reason, slot.bytes);
+  if (manner_.stage) fallbacks_.note(why.reason, why.error.message(), slot.bytes);
   return {};
 }
 
@@ -145,8 +155,8 @@ Result<void> Pipeline::stage_again() {
     direct_ = std::move(*staging);
     return {};
   }
-  if (manner_.direct_only) return std::unexpected(std::move(staging.error()));
-  why_not_direct_ = staging.error().message();
+  if (manner_.direct_only) return std::unexpected(std::move(staging.error().error));
+  why_not_direct_ = std::move(staging.error());
   return {};
 }
 
@@ -206,7 +216,7 @@ Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {
                 .where = fmt::format("offset {}", side.offset + slot.offset),
                 .why = words};
     if (!slot.staging || manner_.direct_only) return fail(std::move(error));
-    return go_by_host(index, error.message());
+    return go_by_host(index, {.reason = peer::FallbackReason::transfer_failed, .error = std::move(error)});
   }
   if (slot.phase == Phase::reading) {
     slot.phase = Phase::read;
@@ -215,21 +225,9 @@ Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {
   done_bytes_ += slot.bytes;
   (slot.staging ? outcome_.direct_bytes : outcome_.host_bytes) += slot.bytes;
   slot.staging = nullptr;
+  slot.bounce.reset();
   slot.phase = Phase::idle;
   return {};
-}
-
-void Pipeline::count_fallback(const std::string& reason, std::uint64_t bytes) {
-  auto known = std::ranges::find(outcome_.fallbacks, reason, &Fallback::reason);
-  if (known == outcome_.fallbacks.end()) {
-    // A drive that fails every chunk in its own words must not fill the memory: the last entry takes the rest.
-    constexpr std::size_t kMaxReasons = 16;
-    if (outcome_.fallbacks.size() < kMaxReasons)
-      outcome_.fallbacks.push_back({.reason = outcome_.fallbacks.size() + 1 < kMaxReasons ? reason : "other reasons"});
-    known = outcome_.fallbacks.end() - 1;
-  }
-  ++known->chunks;
-  known->bytes += bytes;
 }
 
 Error Pipeline::with_progress(Error error) const {
@@ -239,8 +237,9 @@ Error Pipeline::with_progress(Error error) const {
 
 std::span<const DmaSegment> Pipeline::view(std::uint32_t index) const {
   const Slot& slot = slots_[index];
-  if (slot.phase == Phase::reading) return slot.staging ? slot.staging->source_view(index) : host_->source_view(index);
-  return slot.staging ? slot.staging->destination_view(index) : host_->destination_view(index);
+  if (slot.phase == Phase::reading)
+    return slot.staging ? slot.staging->source_view(index) : std::span(&(*slot.bounce)->source_view, 1);
+  return slot.staging ? slot.staging->destination_view(index) : std::span(&(*slot.bounce)->destination_view, 1);
 }
 
 }  // namespace barter::transfer

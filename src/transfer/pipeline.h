@@ -31,7 +31,7 @@ struct Job {
 struct Manner {
   // Makes (or, after the owner has taken it back, makes again) the direct staging; empty: everything goes through host
   // memory, on the caller's wish.
-  std::function<Result<std::unique_ptr<DirectStaging>>()> stage;
+  std::function<DirectStagingResult()> stage;
   bool direct_only = false;  // an error instead of a fallback
   std::function<void(CopyProgress)> progress;
 };
@@ -66,6 +66,7 @@ class Pipeline {
     std::uint32_t in_flight = 0;             // commands of this phase
     std::uint16_t status = 0;                // the first failure of this phase
     std::shared_ptr<DirectStaging> staging;  // null: by way of host memory
+    std::optional<HostPool::Bounce> bounce;  // by way of host memory: the buffer
     Lease lease;                             // of this phase, if direct
   };
   struct Side {
@@ -79,13 +80,12 @@ class Pipeline {
   [[nodiscard]] Result<void> start_chunks();
   [[nodiscard]] Result<void> start_reading(std::uint32_t index);
   [[nodiscard]] Result<void> start_writing(std::uint32_t index);
-  [[nodiscard]] Result<void> lose_direct(std::uint32_t index, const Error& error);
-  [[nodiscard]] Result<void> go_by_host(std::uint32_t index, const std::string& reason);
+  [[nodiscard]] Result<void> lose_direct(std::uint32_t index, Error error);
+  [[nodiscard]] Result<void> go_by_host(std::uint32_t index, const NotStaged& why);
   [[nodiscard]] Result<void> stage_again();
   [[nodiscard]] Result<void> submit_pieces(std::uint32_t index);
   [[nodiscard]] Result<std::size_t> reap(Side& side);
   [[nodiscard]] Result<void> finish_phase(std::uint32_t index, const Side& side);
-  void count_fallback(const std::string& reason, std::uint64_t bytes);
   [[nodiscard]] Error with_progress(Error error) const;
   [[nodiscard]] std::span<const DmaSegment> view(std::uint32_t index) const;
 
@@ -97,8 +97,9 @@ class Pipeline {
   base::Clock& clock_;
 
   std::shared_ptr<DirectStaging> direct_;
-  std::string why_not_direct_;         // of the last try to stage
-  std::unique_ptr<HostStaging> host_;  // made when first needed
+  NotStaged why_not_direct_;        // of the last try to stage
+  std::unique_ptr<HostPool> host_;  // made when first needed; outlives the slots
+  peer::FallbackLog fallbacks_;
   std::uint64_t host_chunks_since_try_ = 0;
   std::vector<Slot> slots_;
   std::vector<DmaSegment> piece_memory_;  // scratch for submit_pieces

@@ -15,56 +15,44 @@ namespace {
 // What it takes to stage in one provider's memory: the source writes there and the destination reads from there.
 struct Candidate {
   machine::DriveUnit* provider = nullptr;
-  Route source = Route::unknown;
-  Route destination = Route::unknown;
+  std::uint32_t through_host_bridge = 0;  // how many of the two go that way
   std::uint32_t distance = 0;
-  std::string why_not;  // empty: it serves
-
-  [[nodiscard]] int through_host_bridge() const {
-    return (source == Route::through_host_bridge) + (destination == Route::through_host_bridge);
-  }
+  std::optional<peer::FallbackReason> refused;  // none: it serves
+  std::string why_not;
 };
 
-bool leads_there(Route route) { return route == Route::bus_address || route == Route::through_host_bridge; }
-
-std::string why_no_route(const machine::DriveUnit& client, const machine::DriveUnit& provider, const char* verb,
-                         Route route, const peer::RouteAnswer& answer) {
-  return fmt::format("{} cannot {} the memory of {} ({}{}{})", client.name, verb, provider.name, name_of(route),
-                     answer.why.empty() ? "" : ": ", answer.why);
-}
-
-bool allows(Access hardware, Access wanted) {
-  return (static_cast<unsigned>(hardware) & static_cast<unsigned>(wanted)) == static_cast<unsigned>(wanted);
+// One of the two legs. The policy's own words stay in peer::decide; required differs from preferred only in what the
+// refusal of all candidates means.
+void look_at_leg(Candidate& candidate, machine::State& machine, const machine::DriveUnit& client, Access access,
+                 P2p policy) {
+  if (candidate.refused) return;
+  const peer::RouteAnswer answer = machine.exchange().route(client.bdf, candidate.provider->bdf);
+  candidate.distance += answer.distance;
+  candidate.through_host_bridge += peer::route_for(answer, access) == Route::through_host_bridge;
+  const auto decision = peer::decide(policy == P2p::required ? P2p::preferred : policy, answer, access);
+  if (decision && decision->way == peer::Way::direct) return;
+  candidate.refused =
+      decision ? decision->fallback.value_or(peer::FallbackReason::no_route) : peer::FallbackReason::no_route;
+  candidate.why_not = fmt::format("{} {} the memory of {}: {}", client.name,
+                                  access == Access::write ? "does not write to" : "does not read from",
+                                  candidate.provider->name, decision ? decision->why : decision.error().message());
 }
 
 Candidate look_at(machine::State& machine, const machine::DriveUnit& source, const machine::DriveUnit& destination,
                   machine::DriveUnit& provider, P2p policy) {
-  const peer::RouteAnswer from_source = machine.exchange().route(source.bdf, provider.bdf);
-  const peer::RouteAnswer from_destination = machine.exchange().route(destination.bdf, provider.bdf);
-  Candidate candidate{.provider = &provider,
-                      .source = from_source.write,
-                      .destination = from_destination.read,
-                      .distance = from_source.distance + from_destination.distance};
-  if (!allows(provider.exporter->hardware_access(), Access::read_write)) {
+  Candidate candidate{.provider = &provider};
+  if (provider.exporter->hardware_access() != Access::read_write) {
+    candidate.refused = peer::FallbackReason::hardware_access;
     candidate.why_not = fmt::format("the memory of {} does not take data in both directions", provider.name);
-  } else if (!leads_there(candidate.source)) {
-    candidate.why_not = why_no_route(source, provider, "write to", candidate.source, from_source);
-  } else if (!leads_there(candidate.destination)) {
-    candidate.why_not = why_no_route(destination, provider, "read from", candidate.destination, from_destination);
-  } else if (policy == P2p::enabled && candidate.through_host_bridge() > 0) {
-    // Root complexes often carry peer traffic slower than memory traffic (docs/policies.md), so "whichever is faster"
-    // takes only what a switch turns around.
-    candidate.why_not = fmt::format(
-        "the way to the memory of {} goes through the host bridge, which the policy 'enabled' takes for "
-        "slower than host memory",
-        provider.name);
   }
+  look_at_leg(candidate, machine, source, Access::write, policy);
+  look_at_leg(candidate, machine, destination, Access::read, policy);
   return candidate;
 }
 
 // The fewest ways through the host bridge, then the shortest, then the order of names on the bus.
 auto rank(const Candidate& candidate) {
-  return std::tuple(candidate.through_host_bridge(), candidate.distance, candidate.provider->bdf);
+  return std::tuple(candidate.through_host_bridge, candidate.distance, candidate.provider->bdf);
 }
 
 std::vector<machine::DriveUnit*> providers_to_look_at(machine::State& machine, const CopyOptions& options,
@@ -117,10 +105,12 @@ Result<Plan> make_plan(machine::State& machine, const machine::DriveUnit& source
     else if (!best || rank(candidate) < rank(*best))
       best = std::move(candidate);
   }
-  if (best) return Plan{.provider = best->provider, .why_host = {}};
+  if (best) return Plan{.provider = best->provider};
   std::string why = providers.empty() ? "no device of this machine shares its memory" : "";
   for (const Candidate& candidate : refused) why += (why.empty() ? "" : "; ") + candidate.why_not;
-  if (options.policy != P2p::required) return Plan{.provider = nullptr, .why_host = std::move(why)};
+  if (options.policy != P2p::required)
+    return Plan{.fallback = refused.size() == 1 ? refused.front().refused : peer::FallbackReason::no_provider,
+                .why_host = std::move(why)};
   return fail({.code = ErrorCode::no_route,
                .doing = "finding a direct route for the copy from",
                .subject = fmt::format("{} to {}", source.name, destination.name),

@@ -27,6 +27,17 @@ Result<Region> allocate_slots(machine::State& machine, machine::DriveUnit& provi
   }
 }
 
+std::unexpected<NotStaged> not_staged(Error error) {
+  const peer::FallbackReason reason = error.code == ErrorCode::exhausted ? peer::FallbackReason::exhausted
+                                      : error.code == ErrorCode::revoked ? peer::FallbackReason::revoked
+                                                                         : peer::FallbackReason::transfer_failed;
+  return std::unexpected(NotStaged{.reason = reason, .error = std::move(error)});
+}
+
+std::unexpected<NotStaged> not_staged(peer::NotMapped refusal) {
+  return std::unexpected(NotStaged{.reason = peer::reason_of(refusal.reason), .error = std::move(refusal.error)});
+}
+
 }  // namespace
 
 void cut(std::span<const DmaSegment> whole, std::uint64_t offset, std::uint64_t bytes, std::vector<DmaSegment>& part) {
@@ -45,42 +56,40 @@ void cut(std::span<const DmaSegment> whole, std::uint64_t offset, std::uint64_t 
   assert(bytes == 0);
 }
 
-Result<std::unique_ptr<DirectStaging>> DirectStaging::create(machine::State& machine, machine::DriveUnit& source,
-                                                             machine::DriveUnit& destination,
-                                                             machine::DriveUnit& provider, StagingShape shape) {
+DirectStagingResult DirectStaging::create(machine::State& machine, machine::DriveUnit& source,
+                                          machine::DriveUnit& destination, machine::DriveUnit& provider,
+                                          StagingShape shape) {
   auto region = allocate_slots(machine, provider, shape);
-  if (!region) return std::unexpected(std::move(region.error()));
-  auto for_source = machine.exchange().map(*source.importer, *region, {.access = Access::write});
-  if (!for_source) return std::unexpected(std::move(for_source.error()));
-  auto for_destination = machine.exchange().map(*destination.importer, *region, {.access = Access::read});
-  if (!for_destination) return std::unexpected(std::move(for_destination.error()));
+  if (!region) return not_staged(std::move(region.error()));
+  auto for_source = machine.exchange().try_map(*source.importer, *region, {.access = Access::write});
+  if (!for_source) return not_staged(std::move(for_source.error()));
+  auto for_destination = machine.exchange().try_map(*destination.importer, *region, {.access = Access::read});
+  if (!for_destination) return not_staged(std::move(for_destination.error()));
   std::unique_ptr<DirectStaging> staging(
       new DirectStaging(std::move(*region), std::move(*for_source), std::move(*for_destination)));
-  const auto source_lease = staging->lease_for_source();
-  if (!source_lease) return std::unexpected(source_lease.error());
-  const auto destination_lease = staging->lease_for_destination();
-  if (!destination_lease) return std::unexpected(destination_lease.error());
+  auto source_lease = staging->lease_for_source();
+  if (!source_lease) return not_staged(std::move(source_lease.error()));
+  auto destination_lease = staging->lease_for_destination();
+  if (!destination_lease) return not_staged(std::move(destination_lease.error()));
   staging->source_views_ = cut_into_slots(source_lease->segments(), shape);
   staging->destination_views_ = cut_into_slots(destination_lease->segments(), shape);
   return staging;
 }
 
-Result<std::unique_ptr<HostStaging>> HostStaging::create(machine::Endpoint& source, machine::Endpoint& destination,
-                                                         StagingShape shape) {
-  auto staging = std::make_unique<HostStaging>();
-  auto buffer = source.allocate(shape.slots * shape.chunk_bytes);
-  if (!buffer) return std::unexpected(std::move(buffer.error()));
-  staging->buffer_ = std::move(*buffer);
-  auto shared = destination.share(staging->buffer_);
-  if (!shared) return std::unexpected(std::move(shared.error()));
-  staging->shared_ = std::move(*shared);
-  staging->chunk_bytes_ = shape.chunk_bytes;
-  for (std::uint32_t slot = 0; slot < shape.slots; ++slot) {
-    const std::uint64_t offset = slot * shape.chunk_bytes;
-    staging->source_views_.push_back({staging->buffer_.address() + offset, shape.chunk_bytes});
-    staging->destination_views_.push_back({staging->shared_.address() + offset, shape.chunk_bytes});
-  }
-  return staging;
+Result<std::unique_ptr<HostPool>> create_host_pool(machine::Endpoint& source, machine::Endpoint& destination,
+                                                   StagingShape shape) {
+  return HostPool::create(shape.chunk_bytes, shape.slots, [&](std::uint64_t bytes) -> Result<HostBuffer> {
+    auto buffer = source.allocate(bytes);
+    if (!buffer) return std::unexpected(std::move(buffer.error()));
+    auto shared = destination.share(*buffer);
+    if (!shared) return std::unexpected(std::move(shared.error()));
+    const DmaSegment source_view{buffer->address(), bytes};
+    const DmaSegment destination_view{shared->address(), bytes};
+    return HostBuffer{.buffer = std::move(*buffer),
+                      .shared = std::move(*shared),
+                      .source_view = source_view,
+                      .destination_view = destination_view};
+  });
 }
 
 }  // namespace barter::transfer

@@ -2,6 +2,7 @@
 // slots of one chunk each.
 #pragma once
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,6 +13,8 @@
 #include "machine/endpoint.h"
 #include "machine/state.h"
 #include "pci/function.h"
+#include "peer/bounce.h"
+#include "peer/fallback.h"
 
 namespace barter::transfer {
 
@@ -20,14 +23,20 @@ struct StagingShape {
   std::uint64_t chunk_bytes = 0;
 };
 
+// Why there is no direct staging: the reason for counters, the error for people.
+struct NotStaged {
+  peer::FallbackReason reason = peer::FallbackReason::no_route;
+  Error error;
+};
+using DirectStagingResult = std::expected<std::unique_ptr<class DirectStaging>, NotStaged>;
+
 // Device memory that both drives have mapped: the source to write into, the destination to read from.
 class DirectStaging {
  public:
   // Takes as many slots as the provider has room for, at most shape.slots and at least one.
-  [[nodiscard]] static Result<std::unique_ptr<DirectStaging>> create(machine::State& machine,
-                                                                     machine::DriveUnit& source,
-                                                                     machine::DriveUnit& destination,
-                                                                     machine::DriveUnit& provider, StagingShape shape);
+  [[nodiscard]] static DirectStagingResult create(machine::State& machine, machine::DriveUnit& source,
+                                                  machine::DriveUnit& destination, machine::DriveUnit& provider,
+                                                  StagingShape shape);
 
   [[nodiscard]] std::uint32_t slots() const { return static_cast<std::uint32_t>(source_views_.size()); }
   // The right to use the memory for one phase of one chunk; revoked once the owner has taken it back.
@@ -50,27 +59,16 @@ class DirectStaging {
   std::vector<std::vector<DmaSegment>> destination_views_;
 };
 
-// Host memory that both drives reach: the bounce buffers.
-class HostStaging {
- public:
-  [[nodiscard]] static Result<std::unique_ptr<HostStaging>> create(machine::Endpoint& source,
-                                                                   machine::Endpoint& destination, StagingShape shape);
-
-  [[nodiscard]] std::span<const DmaSegment> source_view(std::uint32_t slot) const { return {&source_views_[slot], 1}; }
-  [[nodiscard]] std::span<const DmaSegment> destination_view(std::uint32_t slot) const {
-    return {&destination_views_[slot], 1};
-  }
-  [[nodiscard]] std::span<std::byte> bytes(std::uint32_t slot) const {
-    return buffer_.bytes().subspan(slot * chunk_bytes_, chunk_bytes_);
-  }
-
- private:
-  std::uint64_t chunk_bytes_ = 0;
-  pci::DmaBuffer buffer_;
-  pci::DmaBuffer shared_;  // the same bytes as the destination's DMA sees them; goes before buffer_
-  std::vector<DmaSegment> source_views_;
-  std::vector<DmaSegment> destination_views_;
+// Host memory for one chunk that both drives reach: a bounce buffer.
+struct HostBuffer {
+  pci::DmaBuffer buffer;  // as the source's DMA sees it
+  pci::DmaBuffer shared;  // the same bytes as the destination's DMA sees them; goes before `buffer`
+  DmaSegment source_view;
+  DmaSegment destination_view;
 };
+using HostPool = peer::BouncePool<HostBuffer>;
+[[nodiscard]] Result<std::unique_ptr<HostPool>> create_host_pool(machine::Endpoint& source,
+                                                                 machine::Endpoint& destination, StagingShape shape);
 
 // The part [offset, offset + bytes) of a list of segments, written over `part`. It lies within the list.
 void cut(std::span<const DmaSegment> whole, std::uint64_t offset, std::uint64_t bytes, std::vector<DmaSegment>& part);

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <string>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -32,12 +33,9 @@ class HexDump : public ::testing::Test {
 
 // A line of config space that begins with these bytes and goes on with zeros.
 std::string line(unsigned at, std::initializer_list<unsigned> bytes) {
-  char text[8];
-  std::snprintf(text, sizeof text, "%02x:", at);
-  std::string all = text;
+  std::string all = fmt::format("{:02x}:", at);
   for (std::size_t index = 0; index < 16; ++index) {
-    std::snprintf(text, sizeof text, " %02x", index < bytes.size() ? bytes.begin()[index] : 0);
-    all += text;
+    all += fmt::format(" {:02x}", index < bytes.size() ? bytes.begin()[index] : 0);
   }
   return all + "\n";
 }

@@ -13,12 +13,12 @@ namespace barter::cli {
 struct CopyArguments {
   std::string source;
   std::string destination;
-  std::string machine;
+  std::string machine = "host";
   std::vector<std::string> attach;
-  std::string policy;
+  std::string policy = "preferred";
   std::optional<std::string> via;
-  std::uint32_t queue_depth = 0;
-  std::string chunk;
+  std::uint32_t queue_depth = CopyOptions{}.queue_depth;
+  std::string chunk = "1MiB";
   std::uint64_t seed = 1;
   bool verify = false;
   bool threaded = false;

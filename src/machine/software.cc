@@ -20,15 +20,15 @@ namespace {
 using topology::Description;
 using topology::FunctionDescription;
 
-// What the machine keeps of a drive's model: the model itself belongs to the fabric.
-struct Media {
-  devices::nvme::Backing* backing = nullptr;  // of the first namespace
-};
+constexpr std::uint32_t kFirstNamespace = 1;
+
+// The models of the drives, by name; the fabric owns them.
+using Models = std::map<std::string, fabric::Device*>;
 
 class SoftwareBackend final : public Backend {
  public:
-  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, std::map<std::string, Media> media)
-      : fabric_(std::move(fabric)), media_(std::move(media)) {}
+  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, Models models)
+      : fabric_(std::move(fabric)), models_(std::move(models)) {}
 
   [[nodiscard]] base::Clock& clock() override { return fabric_->clock(); }
 
@@ -50,11 +50,11 @@ class SoftwareBackend final : public Backend {
   }
 
   [[nodiscard]] Result<void> reserve(const DriveUnit& drive, std::uint64_t offset, std::uint64_t bytes) override {
-    return media_.at(drive.name).backing->reserve(offset, bytes);
+    return devices::nvme::reserve(*models_.at(drive.name), kFirstNamespace, offset, bytes);
   }
 
   [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
-    const auto error = media_.at(drive.name).backing->take_last_error();
+    const auto error = devices::nvme::last_backing_error(*models_.at(drive.name));
     return error ? error->message() : std::string();
   }
 
@@ -73,7 +73,7 @@ class SoftwareBackend final : public Backend {
   }
 
   std::unique_ptr<fabric::Fabric> fabric_;
-  std::map<std::string, Media> media_;
+  Models models_;
 };
 
 fabric::Options fabric_options(const MachineOptions& options) {
@@ -116,7 +116,8 @@ Result<std::unique_ptr<devices::nvme::Backing>> make_backing(const FunctionDescr
   return devices::nvme::create_memory_backing(space.size_bytes);
 }
 
-Result<Media> plug_drive(fabric::Fabric& fabric, const FunctionDescription& function, const MachineOptions& options) {
+Result<fabric::Device*> plug_drive(fabric::Fabric& fabric, const FunctionDescription& function,
+                                   const MachineOptions& options) {
   const topology::DriveDescription& drive = *function.drive;
   devices::nvme::ControllerSetup setup{.vendor_id = function.vendor_id,
                                        .device_id = function.device_id,
@@ -126,18 +127,17 @@ Result<Media> plug_drive(fabric::Fabric& fabric, const FunctionDescription& func
                                        .max_queue_entries = drive.max_queue_entries,
                                        .doorbell_stride_log2 = drive.doorbell_stride_log2,
                                        .sgl = drive.sgl};
-  Media media;
   for (std::size_t index = 0; index < drive.namespaces.size(); ++index) {
     auto backing = make_backing(function, index, options);
     if (!backing) return std::unexpected(std::move(backing.error()));
-    if (index == 0) media.backing = backing->get();
     setup.namespaces.push_back({.backing = std::move(*backing), .block_bytes = drive.namespaces[index].block_bytes});
   }
   auto device = devices::nvme::create_controller(std::move(setup));
   if (!device) return std::unexpected(std::move(device.error()));
+  fabric::Device* model = device->get();
   if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
     return std::unexpected(std::move(plugged.error()));
-  return media;
+  return model;
 }
 
 // Everything that the driver does for one drive. A drive that fails here stays, with its error: the others work on.
@@ -183,12 +183,12 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
     return std::unexpected(std::move(checked.error()));
   auto fabric = fabric::Fabric::create(description, fabric_options(options));
   if (!fabric) return std::unexpected(std::move(fabric.error()));
-  std::map<std::string, Media> media;
+  Models models;
   for (const FunctionDescription& function : description.functions) {
     if (!function.drive) continue;
     auto plugged = plug_drive(**fabric, function, options);
     if (!plugged) return std::unexpected(std::move(plugged.error()));
-    media.emplace(function.name, *plugged);
+    models.emplace(function.name, *plugged);
   }
   if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
   TopologyParts parts = (*fabric)->topology();
@@ -196,7 +196,7 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   auto drives = bring_up_drives(**fabric, description, parts);
   auto topology = Topology::build(std::move(parts));
   if (!topology) return std::unexpected(std::move(topology.error()));
-  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(media));
+  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models));
   auto state = std::make_shared<State>(description.name, std::move(*topology), std::move(backend), std::move(drives));
   if (auto connected = state->connect(); !connected) return std::unexpected(std::move(connected.error()));
   return state;

@@ -9,20 +9,34 @@ namespace barter {
 
 std::string_view name_of(ErrorCode code) {
   switch (code) {
-    case ErrorCode::invalid_argument: return "invalid_argument";
-    case ErrorCode::not_found: return "not_found";
-    case ErrorCode::malformed: return "malformed";
-    case ErrorCode::unsupported: return "unsupported";
-    case ErrorCode::out_of_range: return "out_of_range";
-    case ErrorCode::exhausted: return "exhausted";
-    case ErrorCode::refused: return "refused";
-    case ErrorCode::no_route: return "no_route";
-    case ErrorCode::revoked: return "revoked";
-    case ErrorCode::timed_out: return "timed_out";
-    case ErrorCode::device_failed: return "device_failed";
-    case ErrorCode::device_gone: return "device_gone";
-    case ErrorCode::io_failed: return "io_failed";
-    case ErrorCode::cancelled: return "cancelled";
+    case ErrorCode::invalid_argument:
+      return "invalid_argument";
+    case ErrorCode::not_found:
+      return "not_found";
+    case ErrorCode::malformed:
+      return "malformed";
+    case ErrorCode::unsupported:
+      return "unsupported";
+    case ErrorCode::out_of_range:
+      return "out_of_range";
+    case ErrorCode::exhausted:
+      return "exhausted";
+    case ErrorCode::refused:
+      return "refused";
+    case ErrorCode::no_route:
+      return "no_route";
+    case ErrorCode::revoked:
+      return "revoked";
+    case ErrorCode::timed_out:
+      return "timed_out";
+    case ErrorCode::device_failed:
+      return "device_failed";
+    case ErrorCode::device_gone:
+      return "device_gone";
+    case ErrorCode::io_failed:
+      return "io_failed";
+    case ErrorCode::cancelled:
+      return "cancelled";
   }
   return "?";
 }
@@ -43,10 +57,14 @@ int print(const Error& error) {
 
 std::string_view name_of(P2p policy) {
   switch (policy) {
-    case P2p::required: return "required";
-    case P2p::preferred: return "preferred";
-    case P2p::enabled: return "enabled";
-    case P2p::disabled: return "disabled";
+    case P2p::required:
+      return "required";
+    case P2p::preferred:
+      return "preferred";
+    case P2p::enabled:
+      return "enabled";
+    case P2p::disabled:
+      return "disabled";
   }
   return "?";
 }

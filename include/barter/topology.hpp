@@ -93,6 +93,7 @@ struct FunctionInfo {
   std::optional<Bdf> parent;             // the bridge above, when the source tells; otherwise found by bus numbers
   std::optional<Bdf> physical_function;  // of a virtual function
   std::vector<BarInfo> bars;
+  bool bars_read = true;  // false: the source does not tell of BARs, and there are none in `bars`
   Known<LinkState> link_now;
   Known<LinkState> link_max;
   std::uint8_t port_number = 0;  // Link Capabilities 31:24, the index into an egress control vector

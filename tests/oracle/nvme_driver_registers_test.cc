@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <gtest/gtest.h>
+#include <nvme/types.h>
 
 #include "drivers/nvme/commands/features.h"
 #include "drivers/nvme/commands/identify.h"
@@ -12,9 +13,6 @@
 #include "drivers/nvme/controller.h"
 #include "drivers/nvme/registers.h"
 #include "drivers/nvme/status.h"
-
-#if __has_include(<nvme/types.h>)
-#include <nvme/types.h>
 
 namespace barter::drivers::nvme {
 namespace {
@@ -263,9 +261,3 @@ TEST(NvmeDriverOracle, StatusCodes) {
 
 }  // namespace
 }  // namespace barter::drivers::nvme
-
-#else
-
-TEST(NvmeDriverOracle, NeedsLibnvme) { GTEST_SKIP() << "skipped: no <nvme/types.h>; install libnvme-dev"; }
-
-#endif

@@ -47,8 +47,8 @@ struct FunctionIdentity {
   std::uint32_t class_code = 0;
   std::uint8_t revision = 0;
   std::vector<BarRequest> bars;
-  unsigned msix_vectors = 0;   // 0: no MSI-X
-  std::uint8_t msix_bar = 0;   // table and pending bits live here; the fabric serves them, the device never sees them
+  unsigned msix_vectors = 0;  // 0: no MSI-X
+  std::uint8_t msix_bar = 0;  // table and pending bits live here; the fabric serves them, the device never sees them
   BarOffset msix_table;
   BarOffset msix_pending;
 };
@@ -65,13 +65,15 @@ class Requester {
   // The memory itself, for moving data with no copy in between: the longest run from `at` on, of at most `bytes`, that is
   // contiguous memory and may be accessed so. Counts the traffic of the whole run as if it had been moved. `memory` is
   // empty when there is none: then `status` says why, and if it is `successful` the address is registers: use
-  // read() or write().
+  // read() or write(). The run is the device's until its next read(), write() or run(), or the end of its step, whichever
+  // comes first: whoever takes the memory away waits for that, and not longer (docs/memory-order.md, rule 7).
   struct Run {
     std::span<std::byte> memory;
     Completion status = Completion::successful;
   };
   [[nodiscard]] virtual Run run(DmaAddress at, std::uint64_t bytes, Access access) = 0;
 
+  // From here on any thread.
   // Sends an MSI-X message, if the vector is enabled and not masked; remembers it as pending otherwise.
   virtual void interrupt(unsigned vector) = 0;
 
@@ -98,7 +100,8 @@ class Device {
   [[nodiscard]] virtual std::uint64_t read_register(unsigned bar, BarOffset at, unsigned width_bytes) = 0;
   virtual void write_register(unsigned bar, BarOffset at, unsigned width_bytes, std::uint64_t value) = 0;
 
-  // The plain memory that the device shows at present.
+  // The plain memory that the device shows at present. Called from plug() and from inside windows_changed(), on the
+  // thread that calls that, so it must not take a lock that the model holds there.
   [[nodiscard]] virtual std::vector<MemoryWindow> windows() = 0;
 
   // Does some work, if there is any, and tells whether there was. Bounded, so that the other devices get their turn.

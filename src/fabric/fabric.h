@@ -1,6 +1,7 @@
 // The software PCIe machine: built from a description, enumerated like a real one, and then driven through
 // pci::Function. Requests travel by address, hop by hop, by the rules of PCIe, and every byte is counted.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -48,23 +49,33 @@ struct LinkCounters {
 // Exact, and on all the time. Payload bytes; requests where it says so.
 struct Counters {
   std::vector<LinkCounters> links;
-  std::uint64_t host_data_read_bytes = 0;      // by devices, from host memory allocated for data
+  std::uint64_t host_data_read_bytes = 0;  // by devices, from host memory allocated for data
   std::uint64_t host_data_written_bytes = 0;
-  std::uint64_t host_control_read_bytes = 0;   // from host memory allocated for queues and lists
+  std::uint64_t host_control_read_bytes = 0;  // from host memory allocated for queues and lists
   std::uint64_t host_control_written_bytes = 0;
-  std::uint64_t peer_read_bytes = 0;           // by devices, from other devices' BARs
+  std::uint64_t peer_read_bytes = 0;  // by devices, from other devices' BARs
   std::uint64_t peer_written_bytes = 0;
-  std::uint64_t redirected_requests = 0;       // sent up by ACS
-  std::uint64_t blocked_requests = 0;          // ACS violations, Bus Master Enable off, root complex that does not turn
+  std::uint64_t redirected_requests = 0;  // sent up by ACS
+  std::uint64_t blocked_requests = 0;     // ACS violations, Bus Master Enable off, root complex that does not turn
   std::uint64_t iommu_faults = 0;
-  std::uint64_t unsupported_requests = 0;      // nobody claims the address
+  std::uint64_t unsupported_requests = 0;  // nobody claims the address
 };
+
+// A request that the IOMMU refused. The log keeps the latest kMaxLoggedFaults; the counter counts all.
+struct IommuFault {
+  Bdf requester;
+  DmaAddress address;
+  Access access = Access::read;
+  bool is_mapped = false;  // mapped, but not for this kind of access
+};
+inline constexpr std::size_t kMaxLoggedFaults = 256;
 
 class Fabric {
  public:
   // Builds ports, switches and functions. Functions with no model behave as "topology only" until plug() gives them one.
   // The description comes from topology::parse_description, which has checked it.
-  [[nodiscard]] static Result<std::unique_ptr<Fabric>> create(const topology::Description& description, Options options);
+  [[nodiscard]] static Result<std::unique_ptr<Fabric>> create(const topology::Description& description,
+                                                              Options options);
   ~Fabric();
 
   // Gives the described function `name` its model. Before enumerate().
@@ -84,12 +95,13 @@ class Fabric {
   [[nodiscard]] std::vector<std::byte> config_space(Bdf bdf) const;
 
   [[nodiscard]] Counters counters() const;
+  [[nodiscard]] std::vector<IommuFault> iommu_faults() const;  // oldest first
   [[nodiscard]] base::Clock& clock();
   // All violations that the devices have recorded, each with its device's name.
   [[nodiscard]] std::vector<std::string> violations() const;
 
   // Faults on request, for tests; each takes effect at once.
-  void remove(Bdf bdf);                        // surprise removal
+  void remove(Bdf bdf);  // surprise removal
   void set_link(Bdf bdf, bool up);
   void set_bus_master(Bdf bdf, bool enabled);  // what Importer::isolate uses
 

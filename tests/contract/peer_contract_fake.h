@@ -2,6 +2,7 @@
 // authority of each request and does nothing else, so that the Exchange is tested against something that can be read in a
 // minute.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include "base/clock.h"
 #include "peer/exchange.h"
 #include "peer_contract.h"
+#include "peer_contract_importer.h"
 
 namespace barter::contract {
 
@@ -93,22 +95,11 @@ class FakeIommu final : public peer::DmaDomain {
   std::uint64_t next_ = 0x7000'0000'0000;
 };
 
-class FakeImporter final : public peer::Importer {
+class FakeImporter final : public ScriptedImporter {
  public:
-  explicit FakeImporter(Bdf function) : function_(function) {}
+  using ScriptedImporter::ScriptedImporter;
 
-  [[nodiscard]] Bdf function() const override { return function_; }
   [[nodiscard]] peer::DmaDomain& domain() override { return iommu ? static_cast<peer::DmaDomain&>(*iommu) : none_; }
-  void invalidate(peer::MappingId mapping) override {
-    told.push_back(mapping);
-    if (on_invalidate) on_invalidate(mapping);
-    if (letting_go == LettingGo::at_once) held.clear();
-  }
-  void make_progress() override {
-    if (letting_go != LettingGo::when_driven) return;
-    if (in_flight) in_flight();
-    held.clear();
-  }
   [[nodiscard]] Result<void> isolate() override {
     if (cannot_isolate) return fail({.code = ErrorCode::device_failed, .why = "the register does not take the write"});
     bus_master = false;
@@ -118,14 +109,8 @@ class FakeImporter final : public peer::Importer {
   std::optional<FakeIommu> iommu;
   std::atomic<bool> bus_master = true;
   bool cannot_isolate = false;
-  LettingGo letting_go = LettingGo::at_once;
-  std::function<void(peer::MappingId)> on_invalidate;
-  std::function<void()> in_flight;
-  std::vector<peer::MappingId> told;
-  std::vector<Lease> held;
 
  private:
-  Bdf function_;
   peer::NoIommu none_;
 };
 

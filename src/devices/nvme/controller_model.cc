@@ -227,6 +227,11 @@ std::uint32_t Controller::serve(SubmissionQueue& queue, std::uint32_t budget) {
     for (; entries.size() >= kSubmissionEntryBytes && is_serving_; entries = entries.subspan(kSubmissionEntryBytes)) {
       SubmissionEntry entry;
       std::memcpy(entry.bytes.data(), entries.data(), kSubmissionEntryBytes);
+      if (id != 0 && entries.size() >= 2 * kSubmissionEntryBytes) {
+        SubmissionEntry next;
+        std::memcpy(next.bytes.data(), entries.data() + kSubmissionEntryBytes, kSubmissionEntryBytes);
+        io_.expect(next);
+      }
       queues_.advance(queue);
       execute(queue, entry);
       ++served;

@@ -24,6 +24,10 @@ class IoCommands {
 
   [[nodiscard]] Status execute(const SubmissionEntry& entry, bool command_is_in_buffer);
 
+  // A command that comes next, and has not been checked: where it will read from is asked for early, so that the memory's
+  // answer is on its way while the command before it is still at work.
+  void expect(const SubmissionEntry& entry);
+
   // Volatile Write Cache, Set Features 06h: off makes every write durable before its completion.
   void set_write_cache(bool enabled) { has_write_cache_ = enabled; }
   [[nodiscard]] const IoCounters& counters() const { return counters_; }

@@ -132,8 +132,8 @@ struct TestQueue {
 class TestDriver {
  public:
   static constexpr std::uint64_t kAdminSq = TestHost::kMemory;
-  static constexpr std::uint64_t kAdminCq = TestHost::kMemory + 0x1000;
-  static constexpr std::uint64_t kBuffer = TestHost::kMemory + 0x10000;  // one page for admin data
+  static constexpr std::uint64_t kAdminCq = TestHost::kMemory + 0x10000;
+  static constexpr std::uint64_t kBuffer = TestHost::kMemory + 0x20000;  // one page for admin data
   static constexpr std::uint64_t kQueues = TestHost::kMemory + 0x100000;
   static constexpr std::uint64_t kData = TestHost::kMemory + 0x400000;  // 4 MiB for I/O data
 

@@ -60,6 +60,7 @@ std::vector<fabric::MemoryWindow> Controller::windows() {
 }
 
 bool Controller::step() {
+  if (is_resetting_.load(std::memory_order_relaxed)) return false;
   const std::scoped_lock lock(step_mutex_);
   bool has_worked = false;
   if (registers_.attention()) {
@@ -78,8 +79,10 @@ bool Controller::step() {
 
 void Controller::reset() {
   bool was_shown = false;
+  is_resetting_.store(true, std::memory_order_relaxed);
   {
     const std::scoped_lock lock(step_mutex_);
+    is_resetting_.store(false, std::memory_order_relaxed);
     was_shown = registers_.buffer_is_shown();
     registers_.reset();
     clear();

@@ -2,6 +2,7 @@
 // specification are in the files beside this one.
 #pragma once
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -84,6 +85,7 @@ class Controller final : public fabric::Device {
 
   // Held by step() and reset(). Register accesses never take it, so a device that is being stepped can be spoken to.
   std::mutex step_mutex_;
+  std::atomic<bool> is_resetting_ = false;  // a thread that steps all the time lets reset() in
   std::mutex violation_mutex_;
   ControllerParts parts_;
   fabric::Requester* requester_ = nullptr;

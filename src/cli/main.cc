@@ -9,10 +9,14 @@
 
 #include "barter/machine.hpp"
 #include "cli/verb_copy.h"
+#include "cli/verb_topo.h"
+#include "cli/verb_why.h"
 
 namespace {
 
 using barter::cli::CopyArguments;
+using barter::cli::TopoArguments;
+using barter::cli::WhyArguments;
 
 constexpr const char* kAbout =
     "Moves data straight between PCIe devices, and says which pair can do so and why another can't.";
@@ -23,6 +27,17 @@ constexpr const char* kCopyExamples =
     "  barter copy nvme0 nvme1 --machine two-nvme --attach nvme0=disk.img --verify\n"
     "  barter copy nvme0@1MiB+256MiB nvme1 --machine ai-server --policy required\n"
     "  barter copy nvme0 nvme1 --machine rack.toml --via nvme2 --queue-depth 16 --chunk 256KiB --json\n";
+
+constexpr const char* kTopoExamples =
+    "Examples:\n"
+    "  barter topo --machine two-nvme\n"
+    "  sudo lspci -Dnnvvv > server.txt; barter topo --machine lspci:server.txt --cpu amd:25\n"
+    "  barter topo --machine hwloc:server.xml --json\n";
+constexpr const char* kWhyExamples =
+    "Examples:\n"
+    "  barter why nvme1 nvme0 --machine acs\n"
+    "  barter why 0000:41:00.0 0000:81:00.0 --machine lspci:server.txt --cpu intel:6 --json\n"
+    "  barter why --all --json --machine ai-server\n";
 
 std::string machines_help() {
   std::string names = "host";
@@ -48,6 +63,27 @@ void add_copy(CLI::App& app, CopyArguments& arguments, std::function<int()>& ver
   copy->callback([&arguments, &verb] { verb = [&arguments] { return run_copy(arguments); }; });
 }
 
+void add_topo(CLI::App& app, TopoArguments& arguments, std::function<int()>& verb) {
+  CLI::App* topo = app.add_subcommand("topo", "show what is plugged in where, and who can reach whom");
+  topo->add_option("--machine", arguments.machine, machines_help())->capture_default_str();
+  topo->add_option("--cpu", arguments.cpu, "VENDOR:FAMILY, in place of what the machine says");
+  topo->add_flag("--json", arguments.json, "for programs");
+  topo->footer(kTopoExamples);
+  topo->callback([&arguments, &verb] { verb = [&arguments] { return run_topo(arguments); }; });
+}
+
+void add_why(CLI::App& app, WhyArguments& arguments, std::function<int()>& verb) {
+  CLI::App* why = app.add_subcommand("why", "say whether one device's DMA reaches another's memory, and why");
+  why->add_option("client", arguments.client, "the device that starts the DMA: a name or an address");
+  why->add_option("provider", arguments.provider, "the device whose memory it is");
+  why->add_flag("--all", arguments.all, "every pair of devices whose second one has a memory BAR");
+  why->add_option("--machine", arguments.machine, machines_help())->capture_default_str();
+  why->add_option("--cpu", arguments.cpu, "VENDOR:FAMILY, in place of what the machine says");
+  why->add_flag("--json", arguments.json, "for programs");
+  why->footer(kWhyExamples);
+  why->callback([&arguments, &verb] { verb = [&arguments] { return run_why(arguments); }; });
+}
+
 int run(int argc, char** argv) {
   CLI::App app(kAbout, "barter");
   app.set_version_flag("--version", std::string("barter ") + BARTER_VERSION);
@@ -55,6 +91,10 @@ int run(int argc, char** argv) {
   app.footer(kExitCodes);
   std::function<int()> verb;
   CopyArguments copy;
+  TopoArguments topo;
+  WhyArguments why;
+  add_topo(app, topo, verb);
+  add_why(app, why, verb);
   add_copy(app, copy, verb);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,15 @@
+// Verdicts and topologies for programs. The shape of a verdict is stable; docs/json.md has it.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "barter/topology.hpp"
+#include "barter/verdict.hpp"
+
+namespace barter::cli {
+
+// Text without a line break at its end, each line but the first indented by `indent` spaces.
+[[nodiscard]] std::string verdict_json(const Verdict& verdict, int indent = 0);
+[[nodiscard]] std::string topology_json(std::string_view machine, const Topology& topology);
+
+}  // namespace barter::cli

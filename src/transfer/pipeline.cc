@@ -41,13 +41,19 @@ Result<Outcome> Pipeline::run() {
                                     .bytes = entry.bytes});
     return outcome_;
   }
-  // Nothing may be in flight to memory that is about to be given back.
+  settle();
+  return fail(with_progress(std::move(ok.error())));
+}
+
+// Nothing may be in flight to memory that is about to be given back.
+void Pipeline::settle() {
   const bool settled = base::wait_until(clock_, clock_.now() + kSettleTime, [this] {
-    const bool answers = reap(source_) && reap(destination_);
-    return in_flight_ == 0 || !answers;
+    // A drive that can't even be polled has nothing more to tell; the other one is waited for all the same.
+    const bool polled =
+        poll(source_, [](std::uint32_t) {}).has_value() | poll(destination_, [](std::uint32_t) {}).has_value();
+    return in_flight_ == 0 || !polled;
   });
   static_cast<void>(settled);  // is_quiet() tells the same, and the caller asks
-  return fail(with_progress(std::move(ok.error())));
 }
 
 void Pipeline::drain() {
@@ -185,11 +191,13 @@ Result<void> Pipeline::submit_pieces(std::uint32_t index) {
   return {};
 }
 
-Result<std::size_t> Pipeline::reap(Side& side) {
+// Takes what has ended and calls done(index) for each slot whose phase has nothing more in flight or to submit.
+template <class Done>
+Result<std::size_t> Pipeline::poll(Side& side, Done&& done) {
   if (side.in_flight == 0) return 0;
   std::array<machine::PieceResult, 64> results;
   const auto count = side.endpoint.poll(results);
-  if (!count) return std::unexpected(count.error());
+  if (!count) return count;
   for (const machine::PieceResult& result : std::span(results).first(*count)) {
     assert(result.tag < slots_.size());
     const auto index = static_cast<std::uint32_t>(result.tag);
@@ -198,10 +206,18 @@ Result<std::size_t> Pipeline::reap(Side& side) {
     --side.in_flight;
     --in_flight_;
     if (!result.ok() && slot.status == 0) slot.status = result.status;
-    if (slot.in_flight != 0 || (slot.submitted < slot.bytes && slot.status == 0)) continue;
-    if (auto finished = finish_phase(index, side); !finished) return std::unexpected(std::move(finished.error()));
+    if (slot.in_flight == 0 && (slot.submitted == slot.bytes || slot.status != 0)) done(index);
   }
-  return *count;
+  return count;
+}
+
+Result<std::size_t> Pipeline::reap(Side& side) {
+  Result<void> ok;
+  const auto count = poll(side, [&](std::uint32_t index) {
+    if (auto finished = finish_phase(index, side); !finished && ok) ok = std::move(finished);
+  });
+  if (!ok) return std::unexpected(std::move(ok.error()));
+  return count;
 }
 
 Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {

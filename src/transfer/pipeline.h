@@ -84,7 +84,10 @@ class Pipeline {
   [[nodiscard]] Result<void> go_by_host(std::uint32_t index, const NotStaged& why);
   [[nodiscard]] Result<void> stage_again();
   [[nodiscard]] Result<void> submit_pieces(std::uint32_t index);
+  template <class Done>
+  [[nodiscard]] Result<std::size_t> poll(Side& side, Done&& done);
   [[nodiscard]] Result<std::size_t> reap(Side& side);
+  void settle();
   [[nodiscard]] Result<void> finish_phase(std::uint32_t index, const Side& side);
   [[nodiscard]] Error with_progress(Error error) const;
   [[nodiscard]] std::span<const DmaSegment> view(std::uint32_t index) const;

@@ -153,12 +153,32 @@ struct PairRoutes {
   friend constexpr bool operator==(PairRoutes, PairRoutes) = default;
 };
 
-// Every ordered pair of a topology's functions, by index into functions(). Distances fit 16 bits, because a path has at
-// most 2 x 256 functions.
+// Every ordered pair of a topology's functions, by index into functions().
+//
+// Functions that nothing tells apart (the virtual functions of a device, say) share a slot, and what is kept is a matrix of
+// slots: a thousand functions of one device cost no more than two. Distances fit 16 bits, because a path has at most 2 x
+// 256 functions.
 struct VerdictMatrix {
-  std::size_t count = 0;                 // functions; both arrays hold count x count entries, a row for each provider
-  std::vector<PairRoutes> routes;        // [provider * count + client]
-  std::vector<std::uint16_t> distances;  // [provider * count + client]
+  struct Pair {
+    std::size_t client = 0;
+    std::size_t provider = 0;
+  };
+  [[nodiscard]] PairRoutes routes(Pair pair) const { return slot_routes[at(pair)]; }
+  [[nodiscard]] std::uint16_t distance(Pair pair) const { return slot_distances[at(pair)]; }
+
+  std::size_t count = 0;                // functions
+  std::vector<std::uint32_t> slot_of;   // of each function
+  std::vector<std::uint32_t> twin_of;   // of each slot: what stands for another function of the same slot; mostly itself
+  std::vector<PairRoutes> slot_routes;  // [slot of the provider * slots + slot of the client]
+  std::vector<std::uint16_t> slot_distances;
+
+ private:
+  [[nodiscard]] std::size_t at(Pair pair) const {
+    const std::uint32_t provider = slot_of[pair.provider];
+    const std::uint32_t client = slot_of[pair.client];
+    const bool others = provider == client && pair.provider != pair.client;
+    return std::size_t{provider} * twin_of.size() + (others ? twin_of[client] : client);
+  }
 };
 
 class Topology {

@@ -170,8 +170,8 @@ Json routes_of(const Topology& topology) {
   for (const FunctionInfo* client : functions)
     for (const FunctionInfo* provider : functions) {
       if (client == provider || !may_be_provider(*provider)) continue;
-      const PairRoutes routes = matrix.routes[static_cast<std::size_t>(provider - first) * matrix.count +
-                                              static_cast<std::size_t>(client - first)];
+      const PairRoutes routes = matrix.routes({.client = static_cast<std::size_t>(client - first),
+                                                .provider = static_cast<std::size_t>(provider - first)});
       array.push_back({{"client", client->bdf.to_string()},
                        {"provider", provider->bdf.to_string()},
                        {"linux", name_of(routes.by_linux())},

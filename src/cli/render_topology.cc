@@ -317,7 +317,7 @@ std::string matrix_text(const Topology& topology, const Style& style) {
         }
         const auto provider_index = static_cast<std::size_t>(providers[column] - first);
         const PairRoutes routes =
-            matrix.routes[provider_index * matrix.count + static_cast<std::size_t>(client - first)];
+            matrix.routes({.client = static_cast<std::size_t>(client - first), .provider = provider_index});
         row.push_back({fmt::format("{} {}{}", letter_of(routes.by_linux()), letter_of(routes.by_wire_read()),
                                    letter_of(routes.by_wire_write())),
                        colour_of(routes.by_linux())});

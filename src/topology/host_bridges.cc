@@ -53,71 +53,74 @@ class ListQuestion {
   ListAnswer ask() {
     const Tri taken = is_looked_at();
     if (taken == Tri::unknown) answer_.may_be_absent = true;
-    if (taken != Tri::no) match();
+    if (taken != Tri::no) look_up();
     return std::move(answer_);
   }
 
  private:
   // Linux takes the first function of the root bus for the host bridge, if it is 00.0 or a root port.
   Tri is_looked_at() {
-    if (first_ == kNone) {
+    if (first_ == kNone && tree_.lists_every_function) {
       answer_.may_be_absent = true;
-      if (tree_.lists_every_function) {
+      if (with_facts_)
         add("first function", "none", "the root bus has no function by which Linux could know the host bridge");
-        return Tri::no;
-      }
-      answer_.may_be_allowed = answer_.may_be_allowed_same = true;
-      add("first function", "unknown",
-          "this source leaves functions out, perhaps the one that Linux knows the host bridge by");
-      return Tri::no;  // nothing to match; what may be is said
-    }
-    const FunctionInfo& first = tree_.functions[first_];
-    if (first.bdf.device == 0 && first.bdf.function == 0) return Tri::yes;
-    if (!tree_.lists_every_function) {
-      answer_.may_be_absent = answer_.may_be_allowed = answer_.may_be_allowed_same = true;
-      add("first function", "unknown",
-          "this source leaves functions out, perhaps the one that Linux knows the host bridge by");
       return Tri::no;
     }
-    if (!first.port_type) {
-      add("first function", first.bdf.to_string(),
-          fmt::format("whether it is a root port is unknown: {}", first.port_type.why_unknown()));
+    if (first_ != kNone && first().bdf.device == 0 && first().bdf.function == 0) return Tri::yes;
+    if (!tree_.lists_every_function) {
+      anything();
+      if (with_facts_)
+        add("first function", "unknown",
+            "this source leaves functions out, perhaps the one that Linux knows the host bridge by");
+      return Tri::no;  // there is nothing to look up; what may be is said
+    }
+    if (!first().port_type) {
+      if (with_facts_)
+        add("first function", first().bdf.to_string(),
+            fmt::format("whether it is a root port is unknown: {}", first().port_type.why_unknown()));
       return Tri::unknown;
     }
-    if (*first.port_type == PortType::root_port) return Tri::yes;
+    if (*first().port_type == PortType::root_port) return Tri::yes;
     answer_.may_be_absent = true;
-    add("first function", first.bdf.to_string(),
-        "Linux knows a host bridge only by function 00.0 of the root bus or by a root port, and this is neither");
+    if (with_facts_)
+      add("first function", first().bdf.to_string(),
+          "Linux knows a host bridge only by function 00.0 of the root bus or by a root port, and this is neither");
     return Tri::no;
   }
 
-  void match() {
-    const FunctionInfo& first = tree_.functions[first_];
-    if (!first.vendor_id) {
-      answer_.may_be_absent = answer_.may_be_allowed = answer_.may_be_allowed_same = true;
-      return add(first.bdf.to_string() + " vendor", "unknown", first.vendor_id.why_unknown());
+  void look_up() {
+    if (!first().vendor_id) {
+      anything();
+      if (with_facts_) add(first().bdf.to_string() + " vendor", "unknown", first().vendor_id.why_unknown());
+      return;
     }
     bool vendor_listed = false;
     for (const AllowedHostBridge& entry : kAllowed) {
-      if (entry.vendor_id != *first.vendor_id) continue;
-      const bool equal = entry.device_id == kAnyDevice || (first.device_id && entry.device_id == *first.device_id);
-      if (equal) return found(entry, first);
-      if (first.device_id) continue;
+      if (entry.vendor_id != *first().vendor_id) continue;
+      if (entry.device_id == kAnyDevice || (first().device_id && entry.device_id == *first().device_id))
+        return found(entry);
+      if (first().device_id) continue;
       vendor_listed = true;
       (entry.same_only ? answer_.may_be_allowed_same : answer_.may_be_allowed) = true;
     }
     answer_.may_be_absent = true;
-    if (vendor_listed) return add(first.bdf.to_string() + " device", "unknown", first.device_id.why_unknown());
-    add("vendor:device", id_of(first), "Linux's list of tested host bridges (pci_p2pdma_whitelist) doesn't have it");
+    if (!with_facts_) return;
+    if (vendor_listed) return add(first().bdf.to_string() + " device", "unknown", first().device_id.why_unknown());
+    add("vendor:device", id_of(first()), "Linux's list of tested host bridges (pci_p2pdma_whitelist) doesn't have it");
   }
 
-  void found(const AllowedHostBridge& entry, const FunctionInfo& first) {
+  void found(const AllowedHostBridge& entry) {
     (entry.same_only ? answer_.may_be_allowed_same : answer_.may_be_allowed) = true;
-    add("vendor:device", id_of(first),
+    if (!with_facts_) return;
+    add("vendor:device", id_of(first()),
         fmt::format("Linux's list of tested host bridges has it ({}){}{}", entry.what,
                     entry.same_only ? ", for functions below the same host bridge only" : "",
                     entry.only_after_7_1 ? ", in kernels after 7.1 only" : ""));
   }
+
+  void anything() { answer_.may_be_absent = answer_.may_be_allowed = answer_.may_be_allowed_same = true; }
+
+  [[nodiscard]] const FunctionInfo& first() const { return tree_.functions[first_]; }
 
   static std::string id_of(const FunctionInfo& function) {
     if (!function.device_id) return fmt::format("{:04x}:????", *function.vendor_id);
@@ -125,8 +128,7 @@ class ListQuestion {
   }
 
   void add(std::string reg, std::string value, std::string says) {
-    if (with_facts_)
-      answer_.facts.push_back({host_bridge_name(host_), std::move(reg), std::move(value), std::move(says)});
+    answer_.facts.push_back({host_bridge_name(host_), std::move(reg), std::move(value), std::move(says)});
   }
 
   const Tree& tree_;
@@ -178,21 +180,17 @@ bool is_amd_before_zen(const Known<CpuInfo>& cpu) {
   return cpu && cpu->vendor == "AuthenticAMD" && cpu->family < kZenFamily;
 }
 
-namespace {
-
-Tri either(Tri cpu, Tri list) {
-  if (cpu == Tri::yes || list == Tri::yes) return Tri::yes;
-  return cpu == Tri::no && list == Tri::no ? Tri::no : Tri::unknown;
+Tri host_bridges_allow(const Known<CpuInfo>& cpu, const ListAnswer& client, const ListAnswer& provider,
+                       bool same_host) {
+  const Tri by_cpu = cpu_allows(cpu);
+  const Tri by_list = list_allows(client, provider, same_host);
+  if (by_cpu == Tri::yes || by_list == Tri::yes) return Tri::yes;
+  return by_cpu == Tri::no && by_list == Tri::no ? Tri::no : Tri::unknown;
 }
 
-}  // namespace
-
 Tri host_bridges_allow(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host) {
-  const Tri cpu = cpu_allows(tree.cpu);
-  if (cpu == Tri::yes) return cpu;
-  const ListAnswer provider = ask_list(tree, provider_host, false);
-  const bool same = client_host == provider_host;
-  return either(cpu, list_allows(same ? provider : ask_list(tree, client_host, false), provider, same));
+  return host_bridges_allow(tree.cpu, ask_list(tree, client_host, false), ask_list(tree, provider_host, false),
+                            client_host == provider_host);
 }
 
 HostBridgeVerdict explain_host_bridges(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host) {
@@ -201,7 +199,7 @@ HostBridgeVerdict explain_host_bridges(const Tree& tree, std::uint32_t client_ho
   ListAnswer provider = ask_list(tree, provider_host, true);
   ListAnswer client = same ? provider : ask_list(tree, client_host, true);
   const Tri list = list_allows(client, provider, same);
-  HostBridgeVerdict verdict{.allowed = either(cpu, list)};
+  HostBridgeVerdict verdict{.allowed = host_bridges_allow(tree.cpu, client, provider, same)};
   if (cpu == Tri::yes || list != Tri::yes) verdict.facts.push_back(cpu_fact(tree.cpu));
   if (cpu != Tri::yes) {
     if (!same) verdict.facts.insert(verdict.facts.end(), client.facts.begin(), client.facts.end());

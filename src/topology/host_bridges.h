@@ -40,6 +40,8 @@ struct ListAnswer {
 [[nodiscard]] bool is_amd_before_zen(const Known<CpuInfo>& cpu);
 
 // Both rules together: allowed by the CPU or by the list.
+[[nodiscard]] Tri host_bridges_allow(const Known<CpuInfo>& cpu, const ListAnswer& client, const ListAnswer& provider,
+                                     bool same_host);
 [[nodiscard]] Tri host_bridges_allow(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host);
 // The same, telling why.
 struct HostBridgeVerdict {

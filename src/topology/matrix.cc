@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cstring>
-#include <optional>
+#include <span>
 #include <utility>
 
 #include "topology/host_bridges.h"
@@ -15,60 +14,45 @@
 namespace barter::topology {
 namespace {
 
-// What becomes of clients below one child of the crossing, by what is on their way up to it (ClientClass).
-using ByClass = std::array<PairRoutes, kClientClasses>;
+// Not the bits of any routes: what has not been asked yet.
+constexpr PairRoutes kNotAsked{.raw = 0xff};
 
 constexpr PairRoutes pack(Route by_linux, WireRoutes by_wire) {
   return {.raw = static_cast<std::uint8_t>(static_cast<unsigned>(by_linux) | static_cast<unsigned>(by_wire.read) << 2 |
                                            static_cast<unsigned>(by_wire.write) << 4)};
 }
 
-// The functions that find_crossing treats alike at the client's side, as long as Egress Control is off there: that one
-// asks who the peer is.
-constexpr std::uint8_t kRequestClasses = 9;
-constexpr std::uint8_t kAsksWho = 9;
-constexpr std::uint8_t kUnreadable = 0;
-
-std::uint8_t request_class(const FunctionInfo& function) {
-  if (!function.acs) return linux_redirects(function) == Tri::unknown ? kUnreadable : std::uint8_t{1};
-  const unsigned control = *function.acs ? (*function.acs)->control : 0u;
-  if (control & acs_bit::kEgressControl) return kAsksWho;
-  return static_cast<std::uint8_t>(1 + ((control & acs_bit::kTranslationBlocking) ? 1 : 0) +
-                                   ((control & acs_bit::kDirectTranslated) ? 2 : 0) +
-                                   ((control & acs_bit::kRequestRedirect) ? 4 : 0));
+// Compilers vectorise the inner loop without being asked to, because its count is known.
+void add_to_all(std::span<const std::uint16_t> all, std::uint16_t add, std::uint16_t* __restrict to) {
+  constexpr std::size_t kAtOnce = 32;
+  const std::uint16_t* __restrict from = all.data();
+  std::size_t at = 0;
+  for (; at + kAtOnce <= all.size(); at += kAtOnce)
+    for (std::size_t i = 0; i < kAtOnce; ++i) to[at + i] = static_cast<std::uint16_t>(from[at + i] + add);
+  for (; at < all.size(); ++at) to[at] = static_cast<std::uint16_t>(from[at] + add);
 }
 
 class MatrixFiller {
  public:
-  explicit MatrixFiller(const Tree& tree) : tree_(tree), layout_(make_layout(tree)), pieces_(tree.nodes.size()) {
+  explicit MatrixFiller(const Tree& tree)
+      : tree_(tree), layout_(make_layout(tree)), pieces_(tree.nodes.size()), root_pieces_(tree.host_bridges.size()) {
+    roots_are_alike_ = roots_are_alike();
     lists_.reserve(tree.host_bridges.size());
     for (std::uint32_t host = 0; host < tree.host_bridges.size(); ++host) lists_.push_back(ask_list(tree, host, false));
-    classes_.reserve(tree.functions.size());
-    for (const FunctionInfo& function : tree.functions) classes_.push_back(request_class(function));
   }
 
   VerdictMatrix fill() {
-    const std::size_t count = tree_.nodes.size();
-    VerdictMatrix matrix{.count = count};
+    const std::size_t slots = layout_.order.size();
+    VerdictMatrix matrix{.count = tree_.nodes.size(), .slot_of = layout_.position, .twin_of = layout_.twin};
     // Rows are laid out in a buffer that stays in the cache and appended, so that each page of the result is touched once.
-    matrix.routes.reserve(count * count);
-    matrix.distances.reserve(count * count);
-    std::vector<PairRoutes> routes(count);
-    std::vector<std::uint16_t> distances(count);
-    std::vector<PairRoutes> ordered_routes(count);
-    std::vector<std::uint16_t> ordered_distances(count);
-    for (Index provider = 0; provider < count; ++provider) {
+    matrix.slot_routes.reserve(slots * slots);
+    matrix.slot_distances.reserve(slots * slots);
+    std::vector<PairRoutes> routes(slots);
+    std::vector<std::uint16_t> distances(slots);
+    for (Index provider : layout_.order) {
       fill_row(provider, routes, distances);
-      if (!layout_.is_index_order) {
-        for (std::size_t at = 0; at < count; ++at) {
-          ordered_routes[layout_.order[at]] = routes[at];
-          ordered_distances[layout_.order[at]] = distances[at];
-        }
-      }
-      const auto& row_routes = layout_.is_index_order ? routes : ordered_routes;
-      const auto& row_distances = layout_.is_index_order ? distances : ordered_distances;
-      matrix.routes.insert(matrix.routes.end(), row_routes.begin(), row_routes.end());
-      matrix.distances.insert(matrix.distances.end(), row_distances.begin(), row_distances.end());
+      matrix.slot_routes.insert(matrix.slot_routes.end(), routes.begin(), routes.end());
+      matrix.slot_distances.insert(matrix.slot_distances.end(), distances.begin(), distances.end());
     }
     return matrix;
   }
@@ -82,7 +66,9 @@ class MatrixFiller {
     for (;;) {
       const Tri redirected = common == kNone ? Tri::yes : layout_.redirected_between(tree_, provider, common);
       const PairRoutes* piece = nullptr;
-      if (side != kNone && layout_.below(side).bytes() > 0) {
+      if (common == kNone && roots_are_alike_) {
+        piece = root_piece(side);
+      } else if (side != kNone && layout_.below(side).bytes() > 0) {
         piece = shared_piece(common, side, redirected);
       } else {
         scratch_.resize(layout_.below(common).bytes());
@@ -108,9 +94,7 @@ class MatrixFiller {
     const auto copy = [&](std::size_t begin, std::size_t end) {
       if (begin >= end) return;
       std::memcpy(static_cast<void*>(&routes[begin]), piece + (begin - whole.begin), end - begin);
-      const std::uint16_t* from = layout_.depth.data();
-      std::uint16_t* to = distances.data();
-      for (std::size_t at = begin; at < end; ++at) to[at] = static_cast<std::uint16_t>(from[at] + add);
+      add_to_all({&layout_.depth[begin], end - begin}, add, &distances[begin]);
     };
     if (side == kNone) return copy(whole.begin, whole.end);
     const Span inner = layout_.below(side);
@@ -136,81 +120,113 @@ class MatrixFiller {
     return piece.data();
   }
 
+  // Above the root ports, the provider's side matters by its host bridge and by being a root port or not, as long as no
+  // port there asks who the peer is. Such a piece covers the side itself, too, which nobody reads.
+  const PairRoutes* root_piece(Index side) {
+    const bool is_root_port = *tree_.functions[side].port_type == PortType::root_port;
+    std::vector<PairRoutes>& piece = root_pieces_[tree_.nodes[side].host][is_root_port ? 1 : 0];
+    if (piece.empty()) {
+      piece.resize(layout_.order.size());
+      build_piece(kNone, side, Tri::yes, piece.data());
+    }
+    return piece.data();
+  }
+
+  [[nodiscard]] bool roots_are_alike() const {
+    return std::all_of(tree_.on_root_bus.begin(), tree_.on_root_bus.end(), [this](Index i) {
+      return tree_.functions[i].port_type.has_value() && layout_.request_class[i] != kAsksWho;
+    });
+  }
+
   void build_piece(Index common, Index side, Tri redirected, PairRoutes* piece) {
     const Span whole = layout_.below(common);
     if (whole.bytes() == 0) return;
-    start_tables(common, side);
+    start_tables(common, side, redirected);
     const auto children = common == kNone ? std::span<const Index>(tree_.on_root_bus) : tree_.children_of(common);
     const ClientClasses classes(layout_, common);
     for (Index child : children) {
-      if (child == side) continue;
-      const ByClass& routes = table_for({.common = common, .client_side = child, .provider_side = side}, redirected);
+      if ((child == side && common != kNone) || !layout_.laid_out[child]) continue;
+      Table& table = table_for({.common = common, .client_side = child, .provider_side = side});
       const std::size_t at = layout_.position[child];
-      piece[at - whole.begin] = routes[classes.of_child(at)];
+      piece[at - whole.begin] = look_up(table, classes.of_child(at), redirected);
       const Span below = layout_.below(child);
-      for (std::size_t i = below.begin; i < below.end; ++i) piece[i - whole.begin] = routes[classes.of(i, at)];
+      for (std::size_t i = below.begin; i < below.end; ++i)
+        piece[i - whole.begin] = look_up(table, classes.of(i, at), redirected);
     }
   }
 
-  // Tables of one piece are kept by request class and, above the root ports, by host bridge as well.
-  void start_tables(Index common, Index side) {
-    ++stamp_;
-    tables_.resize(
-        std::max<std::size_t>(tables_.size(), kRequestClasses * (common == kNone ? tree_.host_bridges.size() : 1)));
-    provider_host_ = side != kNone ? tree_.nodes[side].host : common != kNone ? tree_.nodes[common].host : 0;
-  }
+  // What becomes of clients below one child of the crossing, by what is on their way up to it (client_class).
+  struct Table {
+    std::uint32_t stamp = 0;
+    Tri allowed = Tri::unknown;
+    Crossing crossing;
+    std::array<PairRoutes, kClientClasses> routes;
+  };
 
-  const ByClass& table_for(const Meeting& meeting, Tri redirected) {
-    const std::uint8_t asks = classes_[meeting.client_side];
-    const std::uint32_t host = tree_.nodes[meeting.client_side].host;
-    const bool alone = asks == kAsksWho || (meeting.common == kNone && asks == kUnreadable);
-    if (alone) return single_ = make_table(meeting, redirected, host);
-    Table& table = tables_[(meeting.common == kNone ? host * kRequestClasses : 0u) + asks];
-    if (table.stamp != stamp_) {
-      table.routes = make_table(meeting, redirected, host);
-      table.stamp = stamp_;
-    }
-    return table.routes;
-  }
-
-  ByClass make_table(const Meeting& meeting, Tri redirected, std::uint32_t client_host) const {
-    const Tri allowed = allow(client_host, provider_host_);
-    const Crossing crossing = find_crossing(tree_, meeting, root_complex_turns(tree_, client_host, provider_host_));
-    ByClass routes{};
-    for (Tri translated : {Tri::no, Tri::yes, Tri::unknown}) {
-      for (Tri blocked : {Tri::no, Tri::yes, Tri::unknown}) {
-        const WireRoutes wire = wire_routes(crossing, {.translated = translated, .blocked_below = blocked});
-        for (Tri client_side : {Tri::no, Tri::yes, Tri::unknown})
-          routes[client_class(client_side, translated, blocked)] =
-              pack(linux_route(any_of(redirected, client_side), allowed), wire);
-      }
+  static PairRoutes look_up(Table& table, std::size_t client, Tri redirected) {
+    PairRoutes& routes = table.routes[client];
+    if (routes == kNotAsked) {
+      const Requester requester{.translated = static_cast<Tri>(client / 3 % 3),
+                                .blocked_below = static_cast<Tri>(client % 3)};
+      routes = pack(linux_route(any_of(redirected, static_cast<Tri>(client / 9)), table.allowed),
+                    wire_routes(table.crossing, requester));
     }
     return routes;
   }
 
-  Tri allow(std::uint32_t client_host, std::uint32_t provider_host) const {
-    const Tri cpu = cpu_allows(tree_.cpu);
-    const Tri list = list_allows(lists_[client_host], lists_[provider_host], client_host == provider_host);
-    if (cpu == Tri::yes || list == Tri::yes) return Tri::yes;
-    return cpu == Tri::no && list == Tri::no ? Tri::no : Tri::unknown;
+  // Tables are good for one crossing and one kind of provider's side; they are kept by request class and, above the root
+  // ports, by host bridge as well.
+  void start_tables(Index common, Index side, Tri redirected) {
+    const std::uint32_t host = side != kNone ? tree_.nodes[side].host : common != kNone ? tree_.nodes[common].host : 0;
+    const Kind kind{.common = common,
+                    .side = side == kNone || common == kNone ? 3u : static_cast<unsigned>(layout_.completions[side]),
+                    .host = host,
+                    .redirected = redirected};
+    if (stamp_ != 0 && kind == kind_ && common != kNone) return;
+    kind_ = kind;
+    ++stamp_;
+    const std::size_t hosts = common == kNone ? tree_.host_bridges.size() : 1;
+    if (tables_.size() < kRequestClasses * hosts) tables_.resize(kRequestClasses * hosts);
   }
 
-  struct Table {
-    std::uint32_t stamp = 0;
-    ByClass routes;
+  Table& table_for(const Meeting& meeting) {
+    const std::uint8_t asks = layout_.request_class[meeting.client_side];
+    const std::uint32_t host = tree_.nodes[meeting.client_side].host;
+    const bool alone = asks == kAsksWho || (meeting.common == kNone && asks == kUnreadable);
+    Table& table = alone ? single_ : tables_[(meeting.common == kNone ? host * kRequestClasses : 0u) + asks];
+    if (alone || table.stamp != stamp_) {
+      table.stamp = stamp_;
+      table.allowed = allow(host, kind_.host);
+      table.crossing = find_crossing(tree_, meeting, root_complex_turns(tree_, host, kind_.host, table.allowed));
+      table.routes.fill(kNotAsked);
+    }
+    return table;
+  }
+
+  Tri allow(std::uint32_t client_host, std::uint32_t provider_host) const {
+    return host_bridges_allow(tree_.cpu, lists_[client_host], lists_[provider_host], client_host == provider_host);
+  }
+
+  struct Kind {
+    Index common = kNone;
+    unsigned side = 0;
+    std::uint32_t host = 0;
+    Tri redirected = Tri::no;
+    friend bool operator==(const Kind&, const Kind&) = default;
   };
 
   const Tree& tree_;
   Layout layout_;
-  std::vector<ListAnswer> lists_;      // by host bridge
-  std::vector<std::uint8_t> classes_;  // request classes, by function
+  std::vector<ListAnswer> lists_;  // by host bridge
   // By the crossing's child towards the provider, and by whether the provider's side redirects.
   std::vector<std::array<std::vector<PairRoutes>, 3>> pieces_;
+  std::vector<std::array<std::vector<PairRoutes>, 2>> root_pieces_;  // by host bridge, and for a root port's side
+  bool roots_are_alike_ = false;
   std::vector<PairRoutes> scratch_;
   std::vector<Table> tables_;
-  ByClass single_{};
+  Table single_;
+  Kind kind_;
   std::uint32_t stamp_ = 0;
-  std::uint32_t provider_host_ = 0;
 };
 
 }  // namespace

@@ -22,13 +22,18 @@ struct Counts {
   std::uint16_t unknown = 0;
 };
 
-// All that is below a bridge lies side by side: first its children, then what is below the first of them, and so on. On
-// machines with tidy bus numbers that is the order of BDF.
+// All that is below a bridge lies side by side: first its children, then what is below the first of them, and so on.
+//
+// Of functions below one bridge that nothing tells apart, two are laid out: the first, and one that stands for all others.
+// Two, because what such a function is to another of its kind is not what it is to itself.
 struct Layout {
-  std::vector<Index> order;           // by position
-  std::vector<std::size_t> position;  // by index
-  std::vector<Span> ranges;           // by index: what is below it
-  bool is_index_order = true;
+  std::vector<Index> order;             // by position
+  std::vector<std::uint32_t> position;  // by index; of one that is not laid out, of the one that stands for it
+  std::vector<std::uint32_t> twin;      // by position: of the one that stands for the others, the first; else itself
+  std::vector<Span> ranges;             // by index: what is below it
+  std::vector<bool> laid_out;           // by index
+  std::vector<std::uint8_t> request_class;  // by index
+  std::vector<Tri> completions;             // by index: does Completion Redirect act here?
 
   std::vector<std::uint16_t> depth;    // by position
   std::vector<Counts> redirecting;     // by position: functions that Linux counts
@@ -42,6 +47,12 @@ struct Layout {
   [[nodiscard]] Tri redirected_between(const Tree& tree, Index low, Index high) const;
 };
 [[nodiscard]] Layout make_layout(const Tree& tree);
+
+// The functions that find_crossing treats alike at the client's side, as long as Egress Control is off there: that one
+// asks who the peer is.
+inline constexpr std::uint8_t kRequestClasses = 9;
+inline constexpr std::uint8_t kUnreadable = 0;
+inline constexpr std::uint8_t kAsksWho = 9;
 
 inline constexpr std::size_t kClientClasses = 27;
 [[nodiscard]] constexpr std::size_t client_class(Tri redirected, Tri translated, Tri blocked) {

@@ -71,9 +71,12 @@ class Enumerator {
           .bdf = {domain_, static_cast<std::uint8_t>(bus), static_cast<std::uint8_t>(device), plug.function},
           .name = plug.name};
       if (plug.is_virtual) {
-        // Numbered on a bus of its own, as SR-IOV may do.
+        // Numbered on a bus of its own or, with a number, beside its physical function: SR-IOV does either.
         function.physical_function = physical;
-        function.bdf = {domain_, static_cast<std::uint8_t>(next_bus_++), 0, 0};
+        if (plug.function == 0)
+          function.bdf = {domain_, static_cast<std::uint8_t>(next_bus_++), 0, 0};
+        else
+          function.bdf = Bdf::from_requester_id(domain_, static_cast<std::uint16_t>(bus << 8 | plug.function));
       } else if (plug.function == 0) {
         physical = function.bdf;
       }

@@ -139,16 +139,18 @@ Routes turned(Tri turns) {
 }  // namespace
 
 Turning root_complex_turns(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host) {
+  return root_complex_turns(tree, client_host, provider_host, host_bridges_allow(tree, client_host, provider_host));
+}
+
+Turning root_complex_turns(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host, Tri linux_allows) {
   const HostBridgeInfo& client = tree.host_bridges[client_host];
   const HostBridgeInfo& provider = tree.host_bridges[provider_host];
   Tri reads = described(client.turns_reads, provider.turns_reads);
   Tri writes = described(client.turns_writes, provider.turns_writes);
-  if (reads == Tri::unknown || writes == Tri::unknown) {
-    // "Not on the list" is no evidence that a root complex doesn't turn; "AMD before Zen" is some.
-    const Tri allowed = host_bridges_allow(tree, client_host, provider_host);
-    const bool old_amd = is_amd_before_zen(tree.cpu);
-    if (reads == Tri::unknown && (allowed == Tri::yes || old_amd)) reads = allowed;
-    if (writes == Tri::unknown && (allowed == Tri::yes || old_amd)) writes = Tri::yes;
+  // "Not on the list" is no evidence that a root complex doesn't turn requests around; "AMD before Zen" is some.
+  if (linux_allows == Tri::yes || is_amd_before_zen(tree.cpu)) {
+    if (reads == Tri::unknown) reads = linux_allows;
+    if (writes == Tri::unknown) writes = Tri::yes;
   }
   return {.reads = turned(reads), .writes = turned(writes)};
 }

@@ -37,6 +37,9 @@ struct Turning {
 // Told by the machine's description; else inferred from what Linux's authors tested (the allow-list, Zen; AMD before Zen
 // turns writes only); else unknown, because PCIe leaves it to the implementation (6.0, 1.3.1).
 [[nodiscard]] Turning root_complex_turns(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host);
+// The same, where Linux's answer about the pair is at hand.
+[[nodiscard]] Turning root_complex_turns(const Tree& tree, std::uint32_t client_host, std::uint32_t provider_host,
+                                         Tri linux_allows);
 
 // What the functions do where the ways of two functions part, and above there.
 struct Crossing {

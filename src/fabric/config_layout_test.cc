@@ -76,9 +76,10 @@ class ConfigLayout : public ::testing::Test {
 TEST_F(ConfigLayout, LspciHasNothingToComplainOf) {
   TestMachine machine(rich_machine());
   const std::string all = lspci(machine);
-  for (const char* complaint :
-       {"!!!", "<?>", "<chain looped>", "<chain broken>", "Unknown", "<access denied>", "<unassigned>", "<ignored>",
-        "Region 0: Memory at <", "[virtual]", "Bad", "(downgraded)!"})
+  // "<unassigned>" is not among these: reading a dump, lspci 3.9 takes the upper half of a 64-bit BAR above 4 GiB for one
+  // more BAR, of 32 bits and with no address. Enumeration.BarsAre... below looks at the addresses.
+  for (const char* complaint : {"!!!", "<?>", "<chain looped>", "<chain broken>", "Unknown", "<access denied>",
+                                "<ignored>", "Region 0: Memory at <", "[virtual]", "Bad", "(downgraded)!"})
     EXPECT_EQ(all.find(complaint), std::string::npos) << complaint << "\n" << all;
   const auto count = [&](const std::string& words) {
     std::size_t found = 0;
@@ -116,7 +117,7 @@ TEST_F(ConfigLayout, LspciReadsWhatTheMachineIs) {
   has("sw0.1", "Express (v2) Downstream Port (Slot+), MSI 00");
   has("sw0.1", "LnkCap:\tPort #2,");
   has("sw0.1", "EgressCtrl+ DirectTrans+");
-  has("gpu", "Memory at 8000000000 (64-bit, prefetchable)");
+  has("gpu", "Memory at 5000000000 (64-bit, prefetchable)");
   has("integrated", "Express (v2) Root Complex Integrated Endpoint, MSI 00");
   EXPECT_EQ(machine.bdf("gpu-audio").function, 1);
   EXPECT_EQ(machine.bdf("gpu").domain, 1u);

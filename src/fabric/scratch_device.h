@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -49,7 +50,7 @@ class ScratchDevice final : public Device {
     registers_[at.value / 4].store(static_cast<std::uint32_t>(value), std::memory_order_release);
   }
   [[nodiscard]] std::vector<MemoryWindow> windows() override { return {{.bar = 2, .start = {0}, .bytes = memory_}}; }
-  bool step() override { return on_step ? on_step() : false; }
+  bool step() override { return on_step.run(); }
   void reset() override {
     for (auto& reg : registers_) reg.store(0, std::memory_order_relaxed);
     ++resets;
@@ -61,7 +62,23 @@ class ScratchDevice final : public Device {
     return registers_[number].load(std::memory_order_acquire);
   }
 
-  std::function<bool()> on_step;
+  // What a step does. It may be replaced while the device's thread runs; the old one is over when that returns.
+  class StepFunction {
+   public:
+    StepFunction& operator=(std::function<bool()> step) {
+      const std::lock_guard lock(mutex_);
+      step_ = std::move(step);
+      return *this;
+    }
+    bool run() {
+      const std::lock_guard lock(mutex_);
+      return step_ ? step_() : false;
+    }
+
+   private:
+    std::mutex mutex_;
+    std::function<bool()> step_;
+  } on_step;
   std::atomic<int> resets = 0;
 
  private:

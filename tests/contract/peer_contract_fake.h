@@ -63,7 +63,7 @@ class FakeIommu final : public peer::DmaDomain {
  public:
   [[nodiscard]] bool translates() const override { return true; }
   [[nodiscard]] Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) override {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (std::exchange(fail_next, false))
       return fail({.code = ErrorCode::exhausted, .why = "no room in the IOMMU just now"});
     const std::uint64_t lead = target.value % 4096;
@@ -72,6 +72,8 @@ class FakeIommu final : public peer::DmaDomain {
     next_ += (pages + 1) * 4096;
     for (std::uint64_t page = 0; page < pages; ++page)
       pages_[start / 4096 + page] = {target.value / 4096 + page, access};
+    lock.unlock();
+    if (on_mapped) on_mapped(DmaAddress{start + lead});
     return DmaAddress{start + lead};
   }
   void unmap(DmaAddress address, std::uint64_t bytes) override {
@@ -89,6 +91,7 @@ class FakeIommu final : public peer::DmaDomain {
 
   mutable std::mutex mutex_;  // held over a whole request, as a real unmap waits for those on their way
   bool fail_next = false;
+  std::function<void(DmaAddress)> on_mapped;  // the entry is in the table, and map() has not returned
 
  private:
   std::map<std::uint64_t, std::pair<std::uint64_t, Access>> pages_;

@@ -1,4 +1,13 @@
 // The peer contract on a bus of arrays, and those of its points that need verdicts or failures that a test chooses.
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -117,6 +126,29 @@ TEST_F(PeerContractVerdicts, Point4_memory_of_an_importer_that_cannot_be_cut_off
   EXPECT_EQ(machine_->exchange().counters().quarantined_bytes, 8_KiB);
   EXPECT_FALSE(lost.contains(region->range()));
   EXPECT_FALSE(machine_->exchange().allocate(machine_->exporter(), FakeMachine::kMemoryBytes - 8_KiB));
+}
+
+TEST_F(PeerContractVerdicts, Point4_revoke_waits_for_an_iommu_entry_that_no_mapping_stands_for_yet) {
+  machine_ = std::make_unique<FakeMachine>(Route::through_host_bridge, true);
+  auto region = machine_->exchange().allocate(machine_->exporter(), 8_KiB);
+  std::atomic<bool> returned = false;
+  bool arrived = true;
+  std::jthread revoker;
+  machine_->importer(0).iommu->on_mapped = [&](DmaAddress at) {
+    revoker = std::jthread([&, at] {
+      EXPECT_TRUE(region->revoke());
+      arrived = machine_->write(0, at, std::vector<std::byte>(16));
+      returned = true;
+    });
+    while (machine_->exchange().counters().revocations == 0) std::this_thread::yield();
+    for (int patience = 0; patience < 1000 && !returned; ++patience) std::this_thread::yield();
+    EXPECT_FALSE(returned);
+  };
+  const auto mapping = machine_->exchange().try_map(machine_->importer(0), *region);
+  ASSERT_FALSE(mapping);
+  EXPECT_EQ(mapping.error().reason, Refusal::revoked);
+  revoker.join();
+  EXPECT_FALSE(arrived);
 }
 
 TEST_F(PeerContractVerdicts, Point9_a_full_iommu_is_a_passing_failure) {

@@ -1,0 +1,293 @@
+// Copies through the public headers alone, on the built-in machines: what a program of a user does.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "barter/barter.hpp"
+#include "base/random.h"
+
+namespace barter {
+namespace {
+
+using namespace barter::literals;
+namespace fs = std::filesystem;
+
+// Two files in a folder of the test's own, the first with random bytes.
+class Files {
+ public:
+  explicit Files(std::uint64_t source_bytes, std::uint64_t destination_bytes)
+      : folder_(fs::temp_directory_path() / fs::path("barter-copy-" + std::to_string(::getpid()) + "-" +
+                                                     ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
+    fs::create_directories(folder_);
+    base::Random random(7);
+    std::vector<std::uint64_t> words(source_bytes / 8 + 1);
+    std::ranges::generate(words, [&] { return random.next(); });
+    std::ofstream(source(), std::ios::binary)
+        .write(reinterpret_cast<const char*>(words.data()), static_cast<std::streamsize>(source_bytes));
+    std::ofstream(destination(), std::ios::binary).close();
+    fs::resize_file(destination(), destination_bytes);
+  }
+  ~Files() { fs::remove_all(folder_); }
+  Files(const Files&) = delete;
+  Files& operator=(const Files&) = delete;
+
+  [[nodiscard]] fs::path source() const { return folder_ / "source"; }
+  [[nodiscard]] fs::path destination() const { return folder_ / "destination"; }
+  [[nodiscard]] static std::string read(const fs::path& file) {
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+  }
+  [[nodiscard]] bool same() const { return read(source()) == read(destination()); }
+  [[nodiscard]] MachineOptions options() const { return {.attach = {{"nvme0", source()}, {"nvme1", destination()}}}; }
+
+ private:
+  fs::path folder_;
+};
+
+Result<CopyReport> copy_between(const Machine& machine, CopyOptions options) {
+  return barter::copy(machine.drive("nvme0"), machine.drive("nvme1"), std::move(options));
+}
+
+struct Case {
+  const char* machine;
+  P2p policy;
+  CopyRoute route;
+};
+
+class CopyOnMachines : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CopyOnMachines, MovesEveryByteByTheRouteOfThePolicy) {
+  const auto [name, policy, route] = GetParam();
+  const Files files(8_MiB, 8_MiB);
+  for (const bool threaded : {false, true}) {
+    fs::resize_file(files.destination(), 0);
+    fs::resize_file(files.destination(), 8_MiB);
+    MachineOptions with = files.options();
+    with.threaded = threaded;
+    const auto machine = Machine::open(name, with);
+    ASSERT_TRUE(machine) << machine.error().message();
+    const auto report = copy_between(*machine, {.policy = policy, .chunk_bytes = 256_KiB, .verify = true});
+    ASSERT_TRUE(report) << report.error().message();
+    EXPECT_EQ(report->route, route);
+    EXPECT_EQ(report->bytes, 8_MiB);
+    EXPECT_EQ(report->verified, true);
+    EXPECT_TRUE(files.same());
+    EXPECT_EQ(report->host_memory_bytes, route == CopyRoute::peer ? 0 : 16_MiB);
+    EXPECT_GT(report->control_bytes, 0u);
+    EXPECT_EQ(report->fallbacks.empty(), route == CopyRoute::peer || policy == P2p::disabled);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    BuiltIn, CopyOnMachines,
+    ::testing::Values(Case{"two-nvme", P2p::required, CopyRoute::peer},
+                      Case{"two-nvme", P2p::preferred, CopyRoute::peer},
+                      Case{"two-nvme", P2p::enabled, CopyRoute::peer}, Case{"two-nvme", P2p::disabled, CopyRoute::host},
+                      Case{"host-bridge", P2p::required, CopyRoute::peer},
+                      Case{"host-bridge", P2p::enabled, CopyRoute::host}, Case{"acs", P2p::preferred, CopyRoute::host},
+                      Case{"acs", P2p::disabled, CopyRoute::host}, Case{"ai-server", P2p::required, CopyRoute::peer},
+                      Case{"ai-server", P2p::disabled, CopyRoute::host}),
+    [](const auto& instance) {
+      std::string name = std::string(instance.param.machine) + "_" + std::string(name_of(instance.param.policy));
+      std::ranges::replace(name, '-', '_');
+      return name;
+    });
+
+TEST(Copy, RequiredSaysWhyNotAndHowToGetOneAndWritesNothing) {
+  const Files files(1_MiB, 1_MiB);
+  const auto machine = Machine::open("acs", files.options());
+  const auto report = copy_between(*machine, {.policy = P2p::required});
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::no_route);
+  EXPECT_NE(report.error().message().find("setpci"), std::string::npos) << report.error().message();
+  EXPECT_EQ(Files::read(files.destination()), std::string(1_MiB, '\0'));
+}
+
+TEST(Copy, TheOwnerTakesTheMemoryBackInMidCopy) {
+  const Files files(16_MiB, 16_MiB);
+  const auto machine = Machine::open("two-nvme", files.options());
+  auto memory = machine->drive("nvme0")->memory();
+  ASSERT_TRUE(memory);
+  bool taken = false;
+  const auto report = copy_between(
+      *machine, {.chunk_bytes = 256_KiB, .progress = [&](CopyProgress progress) {
+                   if (taken || progress.done_bytes < 4_MiB) return;
+                   taken = true;
+                   memory->on_request([](const Request&) { return Answer::refuse("the memory is needed elsewhere"); });
+                   const auto revoked = memory->take_back({.deadline = 10s});
+                   ASSERT_TRUE(revoked);
+                   EXPECT_EQ(revoked->mappings, 2u);
+                   EXPECT_TRUE(revoked->late.empty());
+                 }});
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_TRUE(taken);
+  EXPECT_EQ(report->route, CopyRoute::peer);
+  ASSERT_FALSE(report->fallbacks.empty());
+  EXPECT_EQ(report->fallbacks.front().code, "revoked");
+  std::uint64_t fallen_bytes = 0;
+  for (const Fallback& fallback : report->fallbacks) fallen_bytes += fallback.bytes;
+  EXPECT_LE(report->host_memory_bytes, 2 * fallen_bytes);
+  EXPECT_GE(report->host_memory_bytes, 16_MiB);
+  EXPECT_TRUE(files.same());
+}
+
+TEST(Copy, GoesDirectAgainWhenTheOwnerAllowsIt) {
+  const Files files(32_MiB, 32_MiB);
+  const auto machine = Machine::open("two-nvme", files.options());
+  auto memory = machine->drive("nvme0")->memory();
+  bool taken = false;
+  const auto report = copy_between(*machine, {.chunk_bytes = 128_KiB, .progress = [&](CopyProgress) {
+                                                if (std::exchange(taken, true)) return;
+                                                EXPECT_TRUE(memory->take_back());
+                                              }});
+  ASSERT_TRUE(report) << report.error().message();
+  // Some chunks fell back, then the memory was asked for again and given.
+  EXPECT_GT(report->host_memory_bytes, 0u);
+  EXPECT_LT(report->host_memory_bytes, 32_MiB);
+  EXPECT_TRUE(files.same());
+}
+
+TEST(Copy, TheOwnerRefusesFromTheStart) {
+  const Files files(1_MiB, 1_MiB);
+  const auto machine = Machine::open("two-nvme", files.options());
+  auto memory = machine->provider("nvme0");
+  memory->on_request([](const Request& request) {
+    EXPECT_TRUE(request.route == Route::bus_address);
+    return Answer::by_way_of_host("quiet hours");
+  });
+  const auto report = copy_between(*machine, {});
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->route, CopyRoute::host);
+  ASSERT_EQ(report->fallbacks.size(), 1u);
+  EXPECT_EQ(report->fallbacks[0].code, "owner_asks_host");
+  EXPECT_NE(report->fallbacks[0].reason.find("quiet hours"), std::string::npos);
+  EXPECT_TRUE(files.same());
+  const auto required = copy_between(*machine, {.policy = P2p::required});
+  ASSERT_FALSE(required);
+  EXPECT_EQ(required.error().code, ErrorCode::refused);
+}
+
+TEST(Copy, TakesPartsOfDrives) {
+  const Files files(4_MiB, 4_MiB);
+  const auto machine = Machine::open("two-nvme", files.options());
+  const auto report =
+      copy(Extent(*machine->drive("nvme0"), 512, 1_MiB), Extent(*machine->drive("nvme1"), 1_MiB), {.verify = true});
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->bytes, 1_MiB);
+  const std::string source = Files::read(files.source());
+  const std::string destination = Files::read(files.destination());
+  EXPECT_EQ(destination.substr(1_MiB, 1_MiB), source.substr(512, 1_MiB));
+  EXPECT_EQ(destination.substr(0, 1_MiB), std::string(1_MiB, '\0'));
+  EXPECT_EQ(destination.substr(2_MiB), std::string(2_MiB, '\0'));
+}
+
+TEST(Copy, AFileThatEndsInMidBlockIsPaddedWithZeros) {
+  const Files files(1000, 1024);
+  const auto machine = Machine::open("two-nvme", files.options());
+  const auto report = copy_between(*machine, {.chunk_bytes = 4_KiB, .verify = true});
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->bytes, 1024u);
+  EXPECT_EQ(Files::read(files.destination()), Files::read(files.source()) + std::string(24, '\0'));
+}
+
+TEST(Copy, RefusesWhatMakesNoSense) {
+  const Files files(1_MiB, 512_KiB);
+  const auto machine = Machine::open("two-nvme", files.options());
+  const Drive nvme0 = *machine->drive("nvme0");
+  const Drive nvme1 = *machine->drive("nvme1");
+  const auto code = [](const Result<CopyReport>& report) {
+    return report ? "copied" : std::string(name_of(report.error().code));
+  };
+  EXPECT_EQ(code(barter::copy(nvme0, nvme1)), "out_of_range");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 2_MiB), nvme1)), "out_of_range");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, ~std::uint64_t{511}, 512), nvme1)), "out_of_range");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 100, 512), nvme1)), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 100), nvme1)), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 1_MiB), nvme1)), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 512), Extent(nvme1, 0, 1024))), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), Extent(nvme0, 512, 4096))), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.queue_depth = 0})), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.queue_depth = 257})), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.chunk_bytes = 0})), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.chunk_bytes = 1000})), "invalid_argument");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.via = "nvme1"})), "unsupported");
+  EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.via = "nvme9"})), "not_found");
+  EXPECT_EQ(code(barter::copy(machine->drive("nvme7"), nvme1)), "not_found");
+  EXPECT_EQ(Files::read(files.destination()), std::string(512_KiB, '\0'));
+}
+
+TEST(Copy, AReadOnlyDestinationIsRefusedBeforeAnythingIsWritten) {
+  const Files files(1_MiB, 1_MiB);
+  fs::permissions(files.destination(), fs::perms::owner_read | fs::perms::others_read);
+  // Root may write to every file; nobody may not.
+  const bool is_root = ::geteuid() == 0;
+  if (is_root) ASSERT_EQ(::seteuid(65534), 0);
+  const auto machine = Machine::open("two-nvme", files.options());
+  if (is_root) ASSERT_EQ(::seteuid(0), 0);
+  ASSERT_TRUE(machine) << machine.error().message();
+  const auto report = copy_between(*machine, {});
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, ErrorCode::refused);
+}
+
+TEST(Copy, ChunksLargerThanTheBufferFallBack) {
+  const Files files(4_MiB, 4_MiB);
+  const auto machine = Machine::open("two-nvme", files.options());
+  auto memory = machine->provider("nvme0");
+  const auto hog = memory->allocate(memory->size_bytes() - 64_KiB);
+  ASSERT_TRUE(hog) << hog.error().message();
+  const auto report = copy_between(*machine, {});
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->route, CopyRoute::host);
+  EXPECT_EQ(report->fallbacks.at(0).code, "exhausted");
+  const auto smaller = copy_between(*machine, {.chunk_bytes = 32_KiB});
+  ASSERT_TRUE(smaller);
+  EXPECT_EQ(smaller->route, CopyRoute::peer);
+  EXPECT_EQ(smaller->host_memory_bytes, 0u);
+  EXPECT_TRUE(files.same());
+}
+
+TEST(Machine, RefusesWhatItCannotOpen) {
+  const auto code = [](const Result<Machine>& machine) {
+    return machine ? "opened" : std::string(name_of(machine.error().code));
+  };
+  EXPECT_EQ(code(Machine::open("no-such-machine")), "not_found");
+  EXPECT_EQ(code(Machine::open("no-such-file.toml")), "not_found");
+  EXPECT_EQ(code(Machine::open("lspci:no-such-file")), "not_found");
+  EXPECT_EQ(code(Machine::open("hwloc:no-such-file")), "not_found");
+  EXPECT_EQ(code(Machine::open("sysfs:no-such-folder")), "not_found");
+  EXPECT_EQ(code(Machine::open("two-nvme", {.attach = {{"nvme0", "no-such-file"}}})), "not_found");
+  EXPECT_EQ(code(Machine::open("two-nvme", {.attach = {{"nvme7", "/dev/null"}}})), "not_found");
+}
+
+TEST(Machine, ItsHandlesKeepItAlive) {
+  const auto region = [] {
+    auto memory = Machine::open("two-nvme")->drive("nvme0")->memory();
+    return memory->allocate(64_KiB);
+  }();
+  ASSERT_TRUE(region);
+  EXPECT_EQ(region->size_bytes(), 64_KiB);  // the machine is gone; its region is revoked, not dangling
+}
+
+TEST(Machine, TheNearestProviderServesAllClients) {
+  const auto machine = Machine::open("two-nvme");
+  const auto provider = machine->nearest_provider({*machine->drive("nvme0"), *machine->drive("nvme1")});
+  ASSERT_TRUE(provider) << provider.error().message();
+  EXPECT_EQ(provider->name(), "nvme0");
+  const auto acs = Machine::open("acs");
+  const auto none = acs->nearest_provider({*acs->drive("nvme0"), *acs->drive("nvme1")});
+  ASSERT_FALSE(none);
+  EXPECT_NE(none.error().message().find("0000:03:00.0"), std::string::npos) << none.error().message();
+}
+
+}  // namespace
+}  // namespace barter

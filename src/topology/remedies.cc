@@ -121,6 +121,9 @@ class RemedyFinder {
       add("barter why ... --cpu VENDOR:FAMILY",
           "tells the CPU that this source doesn't: AuthenticAMD:23 or higher is allowed whatever the host bridge",
           "nothing");
+    if (!host_bridge_is_known(case_.client) || !host_bridge_is_known(case_.provider))
+      add("sudo lspci -nnvvv", "tells the numbers of the host bridge's function, which Linux looks up in its list",
+          "nothing");
     if (host(case_.client) != host(case_.provider) && one_side_would_do())
       add(fmt::format("move {} or {} to a slot of the other's socket or root bus", bdf(case_.client),
                       bdf(case_.provider)),
@@ -131,6 +134,11 @@ class RemedyFinder {
           "from "
           "Skylake-SP on across host bridges, among others) and all AMD CPUs from Zen (family 23) on",
           "hardware");
+  }
+
+  [[nodiscard]] bool host_bridge_is_known(Index i) const {
+    const Index first = tree_.first_on_root_bus[host(i)];
+    return first == kNone || (tree_.functions[first].vendor_id && tree_.functions[first].device_id);
   }
 
   [[nodiscard]] bool one_side_would_do() const {

@@ -160,5 +160,30 @@ TEST(Topology, AnotherCpuLeavesTheFirstTopologyAlone) {
   EXPECT_EQ(zen.verdict({.client = bdf(3, 0), .provider = bdf(4, 0)}).by_linux.route, Route::through_host_bridge);
 }
 
+// The worked example of docs/verdicts.md.
+TEST(Topology, TheWorkedExample) {
+  TopologyParts parts = machine({root_port("rp0", {upstream("u", {downstream("d0", {endpoint("a")}, kRr | kCr | kUf),
+                                                                  downstream("d1", {endpoint("b")}, kCr)})}),
+                                 root_port("rp1", {endpoint("c")})});
+  parts.host_bridges.push_back({.turns_reads = true, .turns_writes = true});
+  const Topology topology = must(parts);
+  const auto ask = [&](const char* client, const char* provider) {
+    return topology.verdict({.client = *topology.resolve(client), .provider = *topology.resolve(provider)});
+  };
+  const Verdict a_to_b = ask("a", "b");
+  EXPECT_EQ(a_to_b.by_linux.distance, 4u);
+  EXPECT_EQ(a_to_b.by_linux.route, Route::not_supported);
+  std::vector<std::string> commands;
+  for (const Remedy& remedy : a_to_b.by_linux.remedies) commands.push_back(remedy.command);
+  EXPECT_THAT(commands, testing::IsSupersetOf({"setpci -s 0000:02:00.0 ECAP_ACS+6.w=0000:000c",
+                                               "setpci -s 0000:02:01.0 ECAP_ACS+6.w=0000:0008",
+                                               "pci=disable_acs_redir=0000:02:01.0;0000:02:00.0"}));
+  EXPECT_EQ(a_to_b.by_wire.write.route, Route::through_host_bridge);
+  EXPECT_EQ(ask("a", "c").by_linux.distance, 6u);
+  EXPECT_EQ(ask("b", "a").by_wire.write.route, Route::bus_address);
+  EXPECT_EQ(ask("b", "a").by_wire.read.route, Route::through_host_bridge);
+  EXPECT_EQ(ask("a", "a").by_wire.read.route, Route::bus_address);
+}
+
 }  // namespace
 }  // namespace barter::topology

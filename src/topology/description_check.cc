@@ -80,6 +80,8 @@ class TreeCheck {
 
   // Every switch leads up to a root complex. There is one way up from each, so it is enough to walk it with a limit.
   void no_cycles() {
+    for (const RootPortDescription& port : machine_.root_ports)
+      root_complex_of_port_.emplace(port.port.name, port.root_complex);
     for (const SwitchDescription& part : machine_.switches)
       for (const PortDescription& port : part.downstream) switch_of_port_.emplace(port.name, &part);
     for (const SwitchDescription& part : machine_.switches) {
@@ -123,9 +125,8 @@ class TreeCheck {
     const std::string* at = &below;
     for (auto above = switch_of_port_.find(*at); above != switch_of_port_.end(); above = switch_of_port_.find(*at))
       at = &above->second->below;
-    for (const RootPortDescription& port : machine_.root_ports)
-      if (port.port.name == *at) return port.root_complex;
-    return *at;  // it is the root complex
+    const auto port = root_complex_of_port_.find(*at);
+    return port == root_complex_of_port_.end() ? *at : port->second;  // it is the root complex itself
   }
 
   // Bus numbers as enumeration gives them out: one for each root bus and one behind each bridge.
@@ -171,6 +172,7 @@ class TreeCheck {
   const PartNames& names_;
   DescriptionErrors& errors_;
   std::map<std::string, const SwitchDescription*> switch_of_port_;
+  std::map<std::string, std::string> root_complex_of_port_;
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "topology/description.h"
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -192,6 +194,19 @@ class = 0x120000
   EXPECT_TRUE(function.bars[0].is_64bit);
   EXPECT_FALSE(function.bars[0].is_prefetchable);
   EXPECT_EQ(machine->functions.at(2).function, 1);
+}
+
+TEST(Description, TheDocumentsExampleIsOne) {
+  std::ifstream file(BARTER_SOURCE_DIR "/docs/machine-format.md");
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  constexpr std::string_view kFence = "```toml\n";
+  const std::size_t from = text.find(kFence);
+  ASSERT_NE(from, std::string::npos);
+  const std::size_t start = from + kFence.size();
+  const auto machine = parse_description(text.substr(start, text.find("```", start) - start), "docs/machine-format.md");
+  ASSERT_TRUE(machine) << machine.error().message();
+  EXPECT_EQ(machine->functions.size(), 3u);
+  EXPECT_EQ(machine->functions[1].drive->namespaces.at(1).file, "docs/images/data.img");
 }
 
 TEST(Description, ErrorsNameFileLineCauseAndCure) {

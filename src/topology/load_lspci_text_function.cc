@@ -124,7 +124,7 @@ std::optional<std::string> LspciFunction::add_header_line(std::string_view text)
   } else if (text.starts_with("Bus: ")) {
     return add_buses(text);
   } else if (text.starts_with("Status: ")) {
-    capabilities_none_ = flag_after(text, "Cap") == false;
+    status_seen_ = true;
   } else if (text.starts_with("NUMA node: ")) {
     if (const auto node = number_after<std::int32_t>(text, "NUMA node: ")) info_.numa_node = *node;
   } else if (text.starts_with("IOMMU group: ")) {
@@ -324,6 +324,9 @@ void LspciFunction::settle_access_control(const LspciDumpFacts& dump) {
 }
 
 FunctionInfo LspciFunction::finish(const LspciDumpFacts& dump) && {
+  // lspci says so where it may not look, so a list that it does not print is empty. -v prints no Status line: then the
+  // capabilities may have been left out as well.
+  capabilities_none_ = status_seen_ && !capabilities_seen_ && !access_denied_;
   settle_access_control(dump);
   const bool read_to_the_end = capabilities_none_ || (capabilities_seen_ && !chain_broken_ && !access_denied_);
   if (!express_seen_ && read_to_the_end && !gone_) info_.port_type = PortType::conventional;

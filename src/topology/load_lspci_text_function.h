@@ -68,7 +68,8 @@ class LspciFunction {
   std::string_view register_;  // of the Express capability: "DevCtl", as long as its lines go on
   bool has_details_ = false;
   bool capabilities_seen_ = false;
-  bool capabilities_none_ = false;  // Status says that there is no list
+  bool capabilities_none_ = false;  // the function has no list
+  bool status_seen_ = false;
   bool extended_seen_ = false;
   bool express_seen_ = false;
   bool access_denied_ = false;

@@ -1,0 +1,14 @@
+// Any bytes at all as the XML of hwloc.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "barter/topology.hpp"
+#include "topology/load_hwloc.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t count) {
+  auto parts = barter::topology::load_hwloc_text({reinterpret_cast<const char*>(bytes), count}, "fuzz");
+  if (parts) static_cast<void>(barter::Topology::build(std::move(*parts)));
+  return 0;
+}

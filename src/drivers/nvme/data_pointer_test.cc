@@ -95,6 +95,7 @@ TEST_F(DataPointerTest, AnSglOnlyWhereItIsShorterOrTheOnlyWay) {
 TEST_F(DataPointerTest, RefusesWhatCanNotBe) {
   using enum SglSupport;
   EXPECT_EQ(describe({}, 512).error(), DataProblem::wrong_length);
+  EXPECT_FALSE(describe({{{0}, 0}}, 0));
   EXPECT_EQ(describe({{{0x7000}, 512}}, 1024).error(), DataProblem::wrong_length);
   EXPECT_EQ(describe({{{0x7000}, 512}, {{0x8000}, 1024}}, 1024).error(), DataProblem::wrong_length);
   EXPECT_EQ(describe({{{0}, ~0ull}, {{0x8000}, 513}}, 512).error(), DataProblem::wrong_length);

@@ -11,8 +11,8 @@ namespace barter::drivers::nvme {
 namespace {
 
 constexpr std::uint16_t kSlotMask = 0x0fff;
-constexpr unsigned kGenerationShift = 12;
-constexpr std::uint16_t kGenerationMask = 0x7;
+constexpr std::uint16_t kGenerationStep = 0x1000;
+constexpr std::uint16_t kIdMask = 0x7fff;    // generation and slot
 constexpr std::uint32_t kMaxBlocks = 65536;  // NLB is 0-based in 16 bits
 
 // poll() looks at the clock once in so many calls: a look costs as much as several empty polls.
@@ -35,14 +35,17 @@ QueuePairImpl::QueuePairImpl(QueueParts parts)
                    submission_doorbell(parts_.id, parts_.device.doorbell_stride_bytes)),
       completions_(parts_.completions.bytes, parts_.entries, *parts_.device.registers,
                    completion_doorbell(parts_.id, parts_.device.doorbell_stride_bytes)),
-      slots_(parts_.entries - 1u),
-      free_(slots_.size()),
-      free_count_(slots_.size()),
+      slot_count_(static_cast<std::uint16_t>(parts_.entries - 1)),
+      slots_(slot_count_),
+      free_(slot_count_),
+      free_count_(slot_count_),
       polls_until_clock_(kPollsPerClockLook) {
   if (!parts_.submissions_in_cmb.empty()) submissions_.set_device_memory();
   // The top of the stack is slot 0, so that a short queue uses few lists.
-  for (std::size_t index = 0; index < free_.size(); ++index)
-    free_[index] = static_cast<std::uint16_t>(free_.size() - 1 - index);
+  for (std::uint16_t index = 0; index < slot_count_; ++index) {
+    free_[index] = static_cast<std::uint16_t>(slot_count_ - 1 - index);
+    slots_[index].next_id = index;
+  }
 }
 
 QueuePairImpl::~QueuePairImpl() { parts_.owner.retire(*this); }
@@ -91,9 +94,9 @@ void QueuePairImpl::start(std::uint16_t index, SubmissionEntry& entry, std::uint
   Slot& slot = slots_[index];
   slot.tag = tag;
   slot.seen_at = {};
-  slot.is_in_flight = true;
+  slot.open_id = slot.next_id;
   --free_count_;
-  entry.set_command_id(static_cast<std::uint16_t>(slot.generation << kGenerationShift | index));
+  entry.set_command_id(slot.open_id);
   submissions_.push(entry);
 }
 
@@ -148,8 +151,7 @@ bool QueuePairImpl::accept(const CompletionEntry& completion, CommandResult& res
   const auto command_id = static_cast<std::uint16_t>(dword3.get(CompletionDword3::command_id));
   const std::size_t index = command_id & kSlotMask;
   const auto head = static_cast<std::uint16_t>(dword2.get(CompletionDword2::queue_head));
-  const bool is_known =
-      index < slots_.size() && slots_[index].is_in_flight && slots_[index].generation == command_id >> kGenerationShift;
+  const bool is_known = index < slot_count_ && command_id <= kIdMask && slots_[index].open_id == command_id;
   const bool is_true = is_known && dword2.get(CompletionDword2::queue_id) == parts_.id && head < parts_.entries;
   if (!is_true) [[unlikely]] {
     const std::string lie =
@@ -163,8 +165,8 @@ bool QueuePairImpl::accept(const CompletionEntry& completion, CommandResult& res
   Slot& slot = slots_[index];
   result.tag = slot.tag;
   result.status = static_cast<std::uint16_t>(dword3.get(CompletionDword3::status));
-  slot.is_in_flight = false;
-  slot.generation = static_cast<std::uint16_t>((slot.generation + 1) & kGenerationMask);
+  slot.open_id = kNoCommand;
+  slot.next_id = static_cast<std::uint16_t>((command_id + kGenerationStep) & kIdMask);
   free_[free_count_++] = static_cast<std::uint16_t>(index);
   controller_head_ = head;
   return true;
@@ -175,13 +177,13 @@ bool QueuePairImpl::accept(const CompletionEntry& completion, CommandResult& res
 void QueuePairImpl::look_at_the_clock() {
   polls_until_clock_ = kPollsPerClockLook;
   const base::TimePoint now = parts_.device.clock().now();
-  if (free_count_ == slots_.size() || now < next_look_) return;
+  if (free_count_ == slot_count_ || now < next_look_) return;
   const Duration timeout = parts_.device.options.command_timeout;
   next_look_ = now + std::min(kLookInterval, timeout / 4);
 
   base::TimePoint oldest = now;
   for (Slot& slot : slots_) {
-    if (!slot.is_in_flight) continue;
+    if (!slot.is_in_flight()) continue;
     if (slot.seen_at == base::TimePoint{}) slot.seen_at = now;
     oldest = std::min(oldest, slot.seen_at);
   }

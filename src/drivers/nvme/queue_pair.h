@@ -55,9 +55,9 @@ class QueuePairImpl final : public QueuePair {
   QueuePairImpl& operator=(const QueuePairImpl&) = delete;
 
   [[nodiscard]] std::uint16_t id() const override { return parts_.id; }
-  [[nodiscard]] std::uint16_t capacity() const override { return static_cast<std::uint16_t>(slots_.size()); }
+  [[nodiscard]] std::uint16_t capacity() const override { return slot_count_; }
   [[nodiscard]] std::uint16_t in_flight() const override {
-    return static_cast<std::uint16_t>(slots_.size() - free_count_);
+    return static_cast<std::uint16_t>(slot_count_ - free_count_);
   }
   [[nodiscard]] Result<void> submit(const Command& command) override;
   void ring() override;
@@ -72,9 +72,11 @@ class QueuePairImpl final : public QueuePair {
   struct Slot {
     std::uint64_t tag = 0;
     base::TimePoint seen_at{};  // when a look at the clock first found the command in flight; the origin: not yet
-    std::uint16_t generation = 0;
-    bool is_in_flight = false;
+    std::uint16_t next_id = 0;  // of the command that uses the slot next
+    std::uint16_t open_id = kNoCommand;  // of the one that is in flight
+    [[nodiscard]] bool is_in_flight() const { return open_id != kNoCommand; }
   };
+  static constexpr std::uint16_t kNoCommand = 0xffff;
 
   [[nodiscard]] Result<void> submit_data(const Command& command);
   [[nodiscard]] Error refuse(const Command& command) const;
@@ -86,9 +88,10 @@ class QueuePairImpl final : public QueuePair {
   QueueParts parts_;
   SubmissionRing submissions_;
   CompletionRing completions_;
+  std::uint16_t slot_count_;
   std::vector<Slot> slots_;
   std::vector<std::uint16_t> free_;  // a stack; the first free_count_ are free
-  std::size_t free_count_ = 0;
+  std::uint16_t free_count_ = 0;
   bool is_broken_ = false;
   const NamespaceFacts* last_namespace_ = nullptr;
   unsigned polls_until_clock_;

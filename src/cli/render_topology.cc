@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -215,7 +216,7 @@ class TreeText {
   Cell acs(const FunctionInfo& function) {
     constexpr std::uint16_t kRedirection = 0x04 | 0x08 | 0x20;
     if (!function.acs) return {notes_.mark("ACS: " + function.acs.why_unknown()), Colour::yellow};
-    if (!*function.acs) return {};
+    if (!*function.acs) return {function.is_bridge() ? "none" : "", Colour::dim};
     const std::uint16_t control = (*function.acs)->control;
     return {acs_text(control), (control & kRedirection) != 0 ? Colour::red : Colour::none};
   }
@@ -247,10 +248,12 @@ class TreeText {
   }
 
   std::string legend() {
-    std::string text = "\nlink: now, of its most";
-    if (payload_tells_) text += "; payload: MaxPayload/MaxReadReq in bytes";
-    if (acs_tells_) text += "; ACS: what is turned on (RR, CR and EC redirect), empty where there is none";
-    text += "\n";
+    std::string text = "\n";
+    if (link_tells_) text += "link: now, of its most. ";
+    if (payload_tells_) text += "payload: MaxPayload/MaxReadReq in bytes. ";
+    if (link_tells_ || payload_tells_) text += "\n";
+    if (acs_tells_)
+      text += "ACS: what is turned on, of what redirects (RR CR EC) and the rest; none: no such capability.\n";
     const auto untold = [&](bool tells, std::string_view column, const auto& fact_of) {
       if (tells || topology_.functions().empty()) return;
       const auto& fact = fact_of(topology_.functions().front());
@@ -276,14 +279,60 @@ class TreeText {
 };
 
 std::string summary(std::string_view machine, const Topology& topology) {
-  const std::string cpu = topology.cpu()
-                              ? fmt::format("{} family {:#x}", topology.cpu()->vendor, topology.cpu()->family)
-                              : fmt::format("unknown ({})", topology.cpu().why_unknown());
+  const std::string cpu = topology.cpu() ? fmt::format("{} family {}", topology.cpu()->vendor, topology.cpu()->family)
+                                         : fmt::format("unknown ({})", topology.cpu().why_unknown());
   const std::string iommu = topology.iommu() ? std::string(name_of(*topology.iommu()))
                                              : fmt::format("unknown ({})", topology.iommu().why_unknown());
   return fmt::format("{}: {} functions{}\nCPU {}; IOMMU {}\n", printable(machine), topology.functions().size(),
                      topology.is_virtual_machine().value_or(false) ? ", of a virtual machine" : "", printable(cpu),
                      printable(iommu));
+}
+
+// Domain 0 goes without saying where there is no other.
+std::string column_label(const Topology& topology, const FunctionInfo& function) {
+  if (!function.name.empty() || topology.functions().back().bdf.domain != 0) return label_of(function);
+  return short_bdf(function.bdf);
+}
+
+// So many of these columns that a row fits a wide terminal; one at least.
+std::size_t columns_that_fit(const Topology& topology, const std::vector<const FunctionInfo*>& clients,
+                             std::span<const FunctionInfo* const> providers) {
+  constexpr std::size_t kWidth = 118;
+  constexpr std::size_t kBetween = 2;
+  constexpr std::size_t kCell = 4;
+  std::size_t width = 0;
+  for (const FunctionInfo* client : clients) width = std::max(width, width_of(column_label(topology, *client)));
+  std::size_t count = 0;
+  for (const FunctionInfo* provider : providers) {
+    width += kBetween + std::max(kCell, width_of(column_label(topology, *provider)));
+    if (width > kWidth && count != 0) break;
+    ++count;
+  }
+  return count;
+}
+
+Table matrix_block(const Topology& topology, const VerdictMatrix& matrix,
+                   const std::vector<const FunctionInfo*>& clients, std::span<const FunctionInfo* const> providers) {
+  const FunctionInfo* first = topology.functions().data();
+  std::vector<std::string> headings{""};
+  for (const FunctionInfo* provider : providers) headings.push_back(column_label(topology, *provider));
+  Table table(std::move(headings));
+  for (const FunctionInfo* client : clients) {
+    std::vector<Table::Cell> row{{column_label(topology, *client), Colour::bold}};
+    for (const FunctionInfo* provider : providers) {
+      if (provider == client) {
+        row.push_back({"·", Colour::dim});
+        continue;
+      }
+      const PairRoutes routes = matrix.routes(
+          {.client = static_cast<std::size_t>(client - first), .provider = static_cast<std::size_t>(provider - first)});
+      row.push_back({fmt::format("{} {}{}", letter_of(routes.by_linux()), letter_of(routes.by_wire_read()),
+                                 letter_of(routes.by_wire_write())),
+                     colour_of(routes.by_linux())});
+    }
+    table.add(std::move(row));
+  }
+  return table;
 }
 
 }  // namespace
@@ -293,38 +342,18 @@ std::string label_of(const FunctionInfo& function) {
 }
 
 std::string matrix_text(const Topology& topology, const Style& style) {
-  constexpr std::size_t kColumnsAtOnce = 16;  // with 5 characters each, and the labels: fits 120 columns
   std::vector<const FunctionInfo*> clients, providers;
   for (const FunctionInfo* function : endpoints(topology)) {
     if (may_be_client(*function)) clients.push_back(function);
     if (may_be_provider(*function)) providers.push_back(function);
   }
   if (providers.empty() || clients.size() < 2) return "No two devices of which one has memory for the other.\n";
-  const VerdictMatrix matrix = topology.verdicts();
-  const FunctionInfo* first = topology.functions().data();
   std::string text = "DMA from (row) to the memory of (column): by Linux, then reads and writes on the wire\n";
-  for (std::size_t from = 0; from < providers.size(); from += kColumnsAtOnce) {
-    const std::size_t end = std::min(from + kColumnsAtOnce, providers.size());
-    std::vector<std::string> headings{""};
-    for (std::size_t column = from; column < end; ++column) headings.push_back(label_of(*providers[column]));
-    Table table(std::move(headings));
-    for (const FunctionInfo* client : clients) {
-      std::vector<Table::Cell> row{{label_of(*client), Colour::bold}};
-      for (std::size_t column = from; column < end; ++column) {
-        if (providers[column] == client) {
-          row.push_back({"·", Colour::dim});
-          continue;
-        }
-        const auto provider_index = static_cast<std::size_t>(providers[column] - first);
-        const PairRoutes routes =
-            matrix.routes({.client = static_cast<std::size_t>(client - first), .provider = provider_index});
-        row.push_back({fmt::format("{} {}{}", letter_of(routes.by_linux()), letter_of(routes.by_wire_read()),
-                                   letter_of(routes.by_wire_write())),
-                       colour_of(routes.by_linux())});
-      }
-      table.add(std::move(row));
-    }
-    text += table.text(style) + "\n";
+  const VerdictMatrix matrix = topology.verdicts();
+  for (std::size_t from = 0; from < providers.size();) {
+    const std::size_t count = columns_that_fit(topology, clients, std::span(providers).subspan(from));
+    text += matrix_block(topology, matrix, clients, std::span(providers).subspan(from, count)).text(style) + "\n";
+    from += count;
   }
   return text +
          "B turned around below the root complex (bus_address), H through the host bridge, - not supported, ? "

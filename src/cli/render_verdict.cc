@@ -64,7 +64,7 @@ std::string facts_text(const std::vector<Fact>& facts, const Style& style) {
 }
 
 std::string answer_text(std::string_view rule, Route route, const std::string& more, const Style& style) {
-  return fmt::format("  {:<12}{}: {}{}\n", rule, style.paint(colour_of(route), name_of(route)), meaning_of(route),
+  return fmt::format("  {:<14}{}: {}{}\n", rule, style.paint(colour_of(route), name_of(route)), meaning_of(route),
                      more);
 }
 

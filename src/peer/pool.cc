@@ -41,7 +41,14 @@ Result<MemoryRange> Pool::allocate(std::uint64_t bytes, std::uint64_t alignment)
   auto place = by_size_.end();
   if (bytes <= free_bytes_) {  // this also keeps the rounding from overflowing
     bytes = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
-    place = find(bytes, alignment);
+    for (const std::uint64_t superpage : kSuperpageBytes) {
+      if (bytes < superpage || alignment >= superpage) continue;
+      place = find(bytes, superpage);
+      if (place == by_size_.end()) continue;
+      alignment = superpage;
+      break;
+    }
+    if (place == by_size_.end()) place = find(bytes, alignment);
   }
   if (place == by_size_.end())
     return exhausted(

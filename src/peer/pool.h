@@ -3,6 +3,9 @@
 // Sizes are rounded up to whole 4 KiB pages and no two pieces share one. That is a matter of safety and not of taste: an
 // IOMMU maps whole pages, so an importer that may reach one piece reaches all of its last page.
 //
+// A piece of 2 MiB or more, or of 1 GiB or more, begins at a multiple of that where there is room: those are the superpages
+// of IOMMUs, and mapping 1 GiB is then one entry and not 262,144.
+//
 // Only free extents are recorded, by place and by size: the cost depends on how many pieces there are, never on how large
 // the memory is. Best fit, with neighbours joined again when a piece comes back. O(log n); only a request that is aligned
 // to more than a page and about to fail looks at every extent that might still hold it.
@@ -22,6 +25,7 @@
 namespace barter::peer {
 
 inline constexpr std::uint64_t kPageBytes = 4096;
+inline constexpr std::uint64_t kSuperpageBytes[] = {std::uint64_t{1} << 30, std::uint64_t{1} << 21};
 inline constexpr std::size_t kMaxRegionsInPool = 65536;
 
 class Pool {
@@ -30,7 +34,7 @@ class Pool {
   Pool(BusAddress start, std::uint64_t bytes);
 
   // A range within the exporter's memory: `bytes` rounded up to whole pages, at a bus address that is a multiple of
-  // `alignment`, a power of two. Errors: invalid_argument, exhausted (which tells the largest free extent).
+  // `alignment`, a power of two, and of a superpage's size if it can be had. Errors: invalid_argument, exhausted (which tells the largest free extent).
   [[nodiscard]] Result<MemoryRange> allocate(std::uint64_t bytes, std::uint64_t alignment = kPageBytes);
   // Takes back what allocate() gave, whole.
   void free(MemoryRange range);
@@ -50,6 +54,7 @@ class Pool {
   // Where a piece would begin in this extent, if it fits.
   [[nodiscard]] std::optional<std::uint64_t> place_in(const BySize& extent, std::uint64_t bytes,
                                                       std::uint64_t alignment) const;
+  // The best extent for this alignment, or the end.
   [[nodiscard]] std::set<BySize>::iterator find(std::uint64_t bytes, std::uint64_t alignment) const;
   void insert(std::uint64_t offset, std::uint64_t bytes);
 

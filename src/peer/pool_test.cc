@@ -40,6 +40,19 @@ TEST(Pool, AlignsOnTheBusAndLeavesOutPartsOfPages) {
   EXPECT_FALSE(Pool(BusAddress{0x8000'0100}, 100).allocate(1));
 }
 
+TEST(Pool, BeginsLargePiecesAtSuperpagesIfItCan) {
+  Pool pool(kStart, 4_GiB);  // which begins at a multiple of 2 GiB
+  ASSERT_TRUE(pool.allocate(4_KiB));
+  const auto huge = pool.allocate(1_GiB);
+  const auto large = pool.allocate(3_MiB);
+  ASSERT_TRUE(huge && large);
+  EXPECT_EQ((kStart.value + huge->offset) % 1_GiB, 0u);
+  EXPECT_EQ((kStart.value + large->offset) % 2_MiB, 0u);
+  // Without room at a superpage, anywhere will do.
+  Pool tight(BusAddress{4_KiB}, 2_MiB);
+  EXPECT_TRUE(tight.allocate(2_MiB));
+}
+
 TEST(Pool, SaysWhatIsLeftWhenItIsFull) {
   Pool pool(kStart, 16 * kPageBytes);
   std::vector<MemoryRange> all;

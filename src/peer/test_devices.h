@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,10 @@ namespace barter::peer::test {
 class WaitingClock final : public base::Clock {
  public:
   [[nodiscard]] base::TimePoint now() const override { return base::TimePoint{Duration{now_.load()}}; }
-  void idle() override { now_.fetch_add(1000); }
+  void idle() override {
+    now_.fetch_add(1000);
+    std::this_thread::yield();
+  }
 
  private:
   std::atomic<std::int64_t> now_{0};

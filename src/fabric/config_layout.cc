@@ -151,6 +151,8 @@ void add_express(Node& node, Chain& chain, std::uint8_t type) {
                       .with(express::SlotCapabilities::hot_plug_capable, true)
                       .with(express::SlotCapabilities::hot_plug_surprise, true),
                   kExpressAt);
+    // Attention and Power Indicator Control, bits 7:6 and 9:8: off. Zero is reserved (PCIe 6.0, 7.5.3.10).
+    registers.set(express::SlotControl::from(0x03c0), kExpressAt);
     registers.set(express::SlotStatus{}.with(express::SlotStatus::presence_detect, true), kExpressAt);
   }
 }

@@ -20,6 +20,10 @@ constexpr Duration kNap = std::chrono::microseconds(200);
 }  // namespace
 
 void SteppedClock::idle() {
+  if (!system_.enumerated) {
+    now_ += kIdleStep;
+    return;
+  }
   const auto& requesters = system_.requesters;
   const std::size_t count = requesters.size();
   const std::size_t first = count < 2 ? 0 : chance_.below(count);

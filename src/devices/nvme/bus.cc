@@ -43,7 +43,7 @@ Completion Bus::publish(std::uint64_t to, std::span<const std::byte, 16> entry) 
   std::uint32_t last = 0;
   std::memcpy(&last, entry.data() + 12, sizeof(last));
   std::memcpy(slot, entry.data(), 12);
-  // docs/memory-order.md, doorbells and completions: the entry before its phase tag.
+  // docs/memory-order.md, rule 3: what the controller writes is published by its last word.
   std::atomic_ref<std::uint32_t>(*reinterpret_cast<std::uint32_t*>(slot + 12)).store(last, std::memory_order_release);
   return Completion::successful;
 }

@@ -35,7 +35,7 @@ class Bus {
     return size == 0 || bytes <= claim_.base - at ? Place::outside : Place::mixed;
   }
 
-  // As Requester's functions. A run ends at an edge of the buffer.
+  // As Requester's functions. A run ends at an edge of the buffer, and is over with the next access.
   [[nodiscard]] fabric::Requester::Run run(std::uint64_t at, std::uint64_t bytes, Access access) const {
     if (claim_.memory.empty()) [[likely]]
       return outside_run(at, bytes, access);

@@ -66,7 +66,6 @@ class Controller final : public fabric::Device {
   // Commands.
   [[nodiscard]] bool serve_queues();
   [[nodiscard]] std::uint32_t serve(SubmissionQueue& queue, std::uint32_t budget);
-  [[nodiscard]] std::span<const std::byte> fetch(const SubmissionQueue& queue, std::uint32_t count);
   void execute(SubmissionQueue& queue, const SubmissionEntry& entry);
   void complete(const SubmissionQueue& queue, const SubmissionEntry& entry, Outcome outcome);
   void post(std::uint16_t completion_queue, const CompletionEntry& entry);
@@ -101,11 +100,11 @@ class Controller final : public fabric::Device {
   AdminCommands admin_;
   base::Random chance_;
   std::vector<LateCompletion> late_;
-  std::array<std::byte, kCommandsPerFetch * kSubmissionEntryBytes> fetched_{};  // where the queue is not plain memory
-  std::uint64_t claimed_ = 0;                                                   // CMBMSC as the bus follows it
-  std::uint16_t next_queue_ = 0;                                                // arbitration goes on here
-  bool is_enabled_ = false;                                                     // CC.EN has been followed
-  bool is_serving_ = false;                                                     // enabled, not shut down, not failed
+  std::array<SubmissionEntry, kCommandsPerFetch> fetched_{};  // from one queue at a time
+  std::uint64_t claimed_ = 0;                                 // CMBMSC as the bus follows it
+  std::uint16_t next_queue_ = 0;                              // arbitration goes on here
+  bool is_enabled_ = false;                                   // CC.EN has been followed
+  bool is_serving_ = false;                                   // enabled, not shut down, not failed
 };
 
 }  // namespace barter::devices::nvme

@@ -11,7 +11,7 @@ namespace barter::devices::nvme {
 enum class DoorbellVerdict : std::uint8_t { invalid_register = 0, invalid_value = 1, valid = 0xff };
 
 // One doorbell. The host stores `value` with release, after the entries that it is about, and the step loads it with
-// acquire, before it reads them (docs/memory-order.md). The step stores its own pointer before the completion entry that
+// acquire, before it reads them (docs/memory-order.md, rule 1). The step stores its own pointer before the completion entry that
 // tells the host about it, so a host that obeys the rules is never taken for one that doesn't.
 struct alignas(64) Doorbell {
   std::atomic<std::uint32_t> value = 0;       // a tail for submission queues, a head for completion queues

@@ -3,6 +3,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +21,8 @@
 
 namespace barter::devices::nvme {
 
-// Strict host memory: one range of addresses, everything else is an unsupported request.
+// Strict host memory: one range of addresses, everything else is an unsupported request. A run is over with the next access
+// (docs/memory-order.md, rule 7): whoever uses it longer finds rubbish.
 class TestHost final : public fabric::Requester {
  public:
   static constexpr std::uint64_t kMemory = 0x1'0000'0000;
@@ -29,25 +31,30 @@ class TestHost final : public fabric::Requester {
   explicit TestHost(std::size_t bytes = 8 << 20) : memory_(bytes), registers_(65536) {}
 
   fabric::Completion read(DmaAddress from, std::span<std::byte> into) override {
+    end_run();
     std::byte* at = find(from.value, into.size());
     if (const auto status = check(from.value, into.size(), at); status != fabric::Completion::successful) return status;
     std::memcpy(into.data(), at, into.size());
     return fabric::Completion::successful;
   }
   fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
+    end_run();
     std::byte* at = find(to.value, from.size());
     if (const auto status = check(to.value, from.size(), at); status != fabric::Completion::successful) return status;
     std::memcpy(at, from.data(), from.size());
     return fabric::Completion::successful;
   }
-  Run run(DmaAddress at, std::uint64_t bytes, Access) override {
+  Run run(DmaAddress at, std::uint64_t bytes, Access access) override {
+    end_run();
     ++runs;
     if (bytes == 0) ADD_FAILURE() << "an empty run";
     if (at.value >= kRegisters && at.value - kRegisters < registers_.size()) return {};
     const std::uint64_t part = std::min(bytes, run_limit - at.value % run_limit);
     std::byte* start = find(at.value, part);
     if (const auto status = check(at.value, part, start); status != fabric::Completion::successful) return {{}, status};
-    return {{start, part}};
+    run_.assign(start, start + part);
+    run_target_ = access == Access::read ? nullptr : start;
+    return {run_};
   }
   void interrupt(unsigned vector) override { ++interrupts[vector]; }
   void windows_changed() override { ++window_changes; }
@@ -55,6 +62,7 @@ class TestHost final : public fabric::Requester {
   std::optional<BusAddress> bar_address(unsigned) const override { return std::nullopt; }
 
   std::span<std::byte> bytes(std::uint64_t address, std::size_t size) {
+    end_run();
     std::byte* at = find(address, size);
     if (at == nullptr) std::abort();
     return {at, size};
@@ -90,6 +98,12 @@ class TestHost final : public fabric::Requester {
     }
     return nullptr;
   }
+  void end_run() {
+    if (run_target_ != nullptr) std::memcpy(run_target_, run_.data(), run_.size());
+    run_target_ = nullptr;
+    std::fill(run_.begin(), run_.end(), std::byte{0xdd});
+    run_.resize(0);
+  }
   fabric::Completion check(std::uint64_t address, std::size_t size, const std::byte* found) const {
     if (found == nullptr) return fabric::Completion::unsupported_request;
     if (broken_address >= address && broken_address - address < size) return broken_how;
@@ -98,6 +112,8 @@ class TestHost final : public fabric::Requester {
 
   std::vector<std::byte> memory_;
   std::vector<std::byte> registers_;
+  std::vector<std::byte> run_;       // what the open run shows
+  std::byte* run_target_ = nullptr;  // where it belongs when it is over, if it is for writing
 };
 
 // One command, dword by dword.

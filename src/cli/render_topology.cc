@@ -249,14 +249,12 @@ class TreeText {
 
   std::string legend() {
     std::string text = "\n";
-    if (link_tells_) text += "link: now, of its most. ";
-    if (payload_tells_) text += "payload: MaxPayload/MaxReadReq in bytes. ";
-    if (link_tells_ || payload_tells_) text += "\n";
-    if (acs_tells_)
-      text += "ACS: what is turned on, of what redirects (RR CR EC) and the rest; none: no such capability.\n";
+    if (link_tells_) text += "link: now, of its most\n";
+    if (payload_tells_) text += "payload: MaxPayload/MaxReadReq in bytes\n";
+    if (acs_tells_) text += "ACS: what is turned on (RR, CR and EC redirect); none: the port has no such capability\n";
     const auto untold = [&](bool tells, std::string_view column, const auto& fact_of) {
       if (tells || topology_.functions().empty()) return;
-      const auto& fact = fact_of(topology_.functions().front());
+      const auto& fact = fact_of(topology_.functions().back());
       if (!fact) text += fmt::format("{} unknown: {}\n", column, printable(fact.why_unknown()));
     };
     untold(link_tells_, "link", [](const FunctionInfo& f) -> const auto& { return f.link_now; });

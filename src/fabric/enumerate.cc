@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -67,9 +68,12 @@ std::vector<Item> items_of(std::vector<Found>& functions, Pool pool) {
     const Found::Need& need = function.needs[static_cast<std::size_t>(pool)];
     if (need.bytes != 0) items.push_back({&function, nullptr, need.bytes, need.alignment});
   }
-  // The most aligned first: it leaves no gaps. Stable, so that equal ones stay in bus order.
-  std::stable_sort(items.begin(), items.end(),
-                   [](const Item& left, const Item& right) { return left.alignment > right.alignment; });
+  // The most aligned first: it leaves no gaps. Equal ones in bus order.
+  const auto order = [](const Item& item) {
+    return std::tuple(~item.alignment, item.owner->bdf, item.bar == nullptr ? 0 : item.bar->index);
+  };
+  std::sort(items.begin(), items.end(),
+            [&](const Item& left, const Item& right) { return order(left) < order(right); });
   return items;
 }
 

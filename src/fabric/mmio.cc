@@ -22,13 +22,29 @@ std::uint64_t all_ones(unsigned width_bytes) { return ~std::uint64_t{0} >> (64 -
 
 }  // namespace
 
+MappedBar::MappedBar(System& system, Node& node, std::uint64_t start, std::uint64_t bytes)
+    : system_(system),
+      node_(node),
+      start_(start),
+      bytes_(bytes),
+      threaded_(system.options.running == Running::threaded) {}
+
+// Several threads may use one mapping, unless the machine has but one.
+void MappedBar::count(std::atomic<std::uint64_t>& counter, unsigned bytes) const {
+  if (threaded_) {
+    counter.fetch_add(bytes, std::memory_order_relaxed);
+  } else {
+    counter.store(counter.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+  }
+}
+
 const MappedBar::Layout& MappedBar::layout() {
   const std::uint64_t now = system_.epoch.load(std::memory_order_acquire);
   if (seen_epoch_.load(std::memory_order_acquire) == now) return *layout_.load(std::memory_order_acquire);
-  return look_again(now);
+  return look_again();
 }
 
-const MappedBar::Layout& MappedBar::look_again(std::uint64_t) {
+const MappedBar::Layout& MappedBar::look_again() {
   const std::lock_guard lock(system_.mutex);
   Layout found;
   // Whether the way is open is a matter of the bridges' windows and of the function's own BAR: ask for the first byte.
@@ -56,7 +72,7 @@ std::uint64_t MappedBar::load(BarOffset at, unsigned width_bytes) {
   assert(at.value % width_bytes == 0 && at.value < bytes_ && width_bytes <= bytes_ - at.value);
   const Layout& now = layout();
   if (!now.answers) return all_ones(width_bytes);
-  node_.cpu_read_bytes.fetch_add(width_bytes, std::memory_order_relaxed);
+  count(node_.cpu_read_bytes, width_bytes);
   if (now.msix_table.contains(at.value) || now.msix_pending.contains(at.value)) {
     const std::lock_guard lock(system_.mutex);
     return read_msix(node_, at.value, width_bytes);
@@ -75,7 +91,7 @@ void MappedBar::store(BarOffset at, unsigned width_bytes, std::uint64_t value) {
   assert(at.value % width_bytes == 0 && at.value < bytes_ && width_bytes <= bytes_ - at.value);
   const Layout& now = layout();
   if (!now.answers) return;
-  node_.cpu_written_bytes.fetch_add(width_bytes, std::memory_order_relaxed);
+  count(node_.cpu_written_bytes, width_bytes);
   if (now.msix_table.contains(at.value) || now.msix_pending.contains(at.value)) {
     const std::lock_guard lock(system_.mutex);
     write_msix(node_, at.value, width_bytes, value);

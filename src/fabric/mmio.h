@@ -18,8 +18,7 @@ class System;
 class MappedBar final : public pci::Mmio {
  public:
   // The BAR lies at `start` now; if it is moved away, this mapping reads all ones.
-  MappedBar(System& system, Node& node, std::uint64_t start, std::uint64_t bytes)
-      : system_(system), node_(node), start_(start), bytes_(bytes) {}
+  MappedBar(System& system, Node& node, std::uint64_t start, std::uint64_t bytes);
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return bytes_; }
   [[nodiscard]] BusAddress bus_address() const override { return {start_}; }
@@ -41,14 +40,17 @@ class MappedBar final : public pci::Mmio {
   };
 
   [[nodiscard]] const Layout& layout();
-  [[nodiscard]] const Layout& look_again(std::uint64_t epoch);
+  [[nodiscard]] const Layout& look_again();
   [[nodiscard]] std::uint64_t load(BarOffset at, unsigned width_bytes);
   void store(BarOffset at, unsigned width_bytes, std::uint64_t value);
+
+  void count(std::atomic<std::uint64_t>& counter, unsigned bytes) const;
 
   System& system_;
   Node& node_;
   const std::uint64_t start_;
   const std::uint64_t bytes_;
+  const bool threaded_;
   std::atomic<std::uint64_t> seen_epoch_ = 0;
   std::atomic<const Layout*> layout_ = nullptr;
   std::vector<std::unique_ptr<const Layout>> layouts_;  // guarded by System's mutex; no two are the same

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,6 +15,7 @@
 #include <hwloc.h>
 
 #include "topology/load.h"
+#include "topology/load_hwloc_xml.h"
 
 namespace barter::topology {
 namespace {
@@ -50,31 +52,13 @@ std::string controller_of(std::string_view block_device) {
   return std::string(block_device.substr(0, end));
 }
 
-// libhwloc 2 refuses the XML that hwloc 3 writes, by its number alone: the objects of PCI are written the same in both. Only
-// the kinds of operating system devices differ; they are numbers in version 2 and bits in version 3.
-bool declare_version_2(std::string& xml) {
-  constexpr std::string_view kVersion3 = "<topology version=\"3.";
-  const std::size_t at = xml.find(kVersion3);
-  if (at == std::string::npos) return false;
-  xml[at + kVersion3.size() - 2] = '2';
-  return true;
-}
-
 // Of the names that the operating system has for a function, the one that people use: a drive's, then a network
 // interface's, an RDMA device's, an accelerator's. OpenCL and X displays number what they see, so theirs come last.
-int rank_of(hwloc_obj_t device, bool is_version_3) {
+int rank_of(hwloc_obj_t device) {
   enum : int { kDrive, kNetwork, kFabric, kAccelerator, kOther, kLast };
-  constexpr unsigned kStorageBit = 1, kAcceleratorBits = 4 | 8, kNetworkBit = 16, kFabricBit = 32;
   const std::string_view name = device->name;
   if (name.starts_with("opencl") || name.starts_with(":")) return kLast;
-  const auto type = static_cast<unsigned>(device->attr->osdev.type);
-  if (is_version_3) {
-    if ((type & kStorageBit) != 0) return kDrive;
-    if ((type & kNetworkBit) != 0 && (type & kFabricBit) == 0) return kNetwork;
-    if ((type & kFabricBit) != 0) return kFabric;
-    return (type & kAcceleratorBits) != 0 ? kAccelerator : kOther;
-  }
-  switch (type) {
+  switch (device->attr->osdev.type) {
     case HWLOC_OBJ_OSDEV_BLOCK:
       return kDrive;
     case HWLOC_OBJ_OSDEV_NETWORK:
@@ -92,8 +76,7 @@ int rank_of(hwloc_obj_t device, bool is_version_3) {
 // Turns the objects of one loaded topology into parts.
 class HwlocReader {
  public:
-  HwlocReader(hwloc_topology_t topology, std::string_view source, bool is_version_3)
-      : topology_(topology), source_(source), is_version_3_(is_version_3) {}
+  HwlocReader(hwloc_topology_t topology, std::string_view source) : topology_(topology), source_(source) {}
 
   Result<TopologyParts> read() {
     parts_.source = source_;
@@ -239,11 +222,11 @@ class HwlocReader {
     function.controller_memory = not_recorded();
   }
 
-  std::string name_of(hwloc_obj_t object) const {
+  static std::string name_of(hwloc_obj_t object) {
     std::optional<std::pair<int, std::string_view>> best;
     for (hwloc_obj_t child = object->io_first_child; child != nullptr; child = child->next_sibling) {
       if (child->type != HWLOC_OBJ_OS_DEVICE || child->name == nullptr) continue;
-      const std::pair candidate(rank_of(child, is_version_3_), std::string_view(child->name));
+      const std::pair candidate(rank_of(child), std::string_view(child->name));
       if (!best || candidate < *best) best = candidate;
     }
     return best ? controller_of(best->second) : std::string();
@@ -251,7 +234,6 @@ class HwlocReader {
 
   hwloc_topology_t topology_;
   std::string_view source_;
-  bool is_version_3_;
   TopologyParts parts_;
   std::set<std::pair<std::uint32_t, std::uint8_t>> host_bridges_;
 };
@@ -261,18 +243,19 @@ class HwlocReader {
 Result<TopologyParts> load_hwloc_text(std::string_view xml, std::string_view source) {
   if (xml.size() > kMaxHwlocBytes)
     return refuse(ErrorCode::malformed, source, fmt::format("it is larger than {} MiB", kMaxHwlocBytes >> 20));
+  const auto clean = clean_hwloc_xml(xml, source);
+  if (!clean) return std::unexpected(clean.error());
+  constexpr const char* kCure = "capture it with: lstopo --whole-io FILE.xml";
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return refuse(ErrorCode::exhausted, source, "libhwloc can't start");
   const Hwloc topology(raw);
-  std::string terminated(xml);  // libhwloc counts the zero byte at the end
-  const bool is_version_3 = declare_version_2(terminated);
-  if (hwloc_topology_set_xmlbuffer(raw, terminated.c_str(), static_cast<int>(terminated.size() + 1)) != 0)
-    return refuse(ErrorCode::malformed, source, "libhwloc finds no topology in it",
-                  "capture it with: lstopo --whole-io FILE.xml");
+  // libhwloc counts the zero byte at the end.
+  if (clean->size() >= std::numeric_limits<int>::max() ||
+      hwloc_topology_set_xmlbuffer(raw, clean->c_str(), static_cast<int>(clean->size() + 1)) != 0)
+    return refuse(ErrorCode::malformed, source, "libhwloc finds no topology in it", kCure);
   if (hwloc_topology_set_io_types_filter(raw, HWLOC_TYPE_FILTER_KEEP_ALL) != 0 || hwloc_topology_load(raw) != 0)
-    return refuse(ErrorCode::malformed, source, "libhwloc can't read its objects: the XML is damaged or cut",
-                  "capture it with: lstopo --whole-io FILE.xml");
-  return HwlocReader(raw, source, is_version_3).read();
+    return refuse(ErrorCode::malformed, source, "libhwloc can't read its objects", kCure);
+  return HwlocReader(raw, source).read();
 }
 
 Result<TopologyParts> load_hwloc(const std::filesystem::path& file) {

@@ -64,7 +64,8 @@ class FakeController {
  public:
   explicit FakeController(FakeSetup setup_) : setup(std::move(setup_)) {
     for (FakeNamespace& space : setup.namespaces)
-      if (space.block_log2 < 20 && space.blocks < 1u << 20) space.media.resize(space.blocks << space.block_log2);
+      if (space.block_log2 < 24 && space.blocks <= std::uint64_t{1} << (24 - space.block_log2))
+        space.media.resize(space.blocks << space.block_log2);
     cmb.resize(setup.cmb_bytes);
   }
 

@@ -1,4 +1,5 @@
-# Puts machines/*.toml into the program: writes builtin_machines_data.cc into the build folder and adds it to the topology room.
+# Puts machines/*.toml into the program: writes builtin_machines_data.cc into the build folder and adds it to the
+# topology room.
 # The texts are raw string literals, cut into pieces because compilers only promise 65536 characters for one.
 file(GLOB machine_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/machines/*.toml)
 set(machine_data ${PROJECT_BINARY_DIR}/generated/builtin_machines_data.cc)

@@ -1,4 +1,5 @@
-// Any text at all as the description of a machine. What is accepted keeps its promises: everything is plugged into something.
+// Any text at all as the description of a machine. What is accepted keeps its promises: everything is plugged into
+// something.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -7,7 +7,8 @@
 #include "barter/topology.hpp"
 #include "topology/load_hwloc.h"
 
-// libhwloc 2.9 forgets some of what it has read when it gives up on a file. That is its own fault, not what is looked for here.
+// libhwloc 2.9 forgets some of what it has read when it gives up on a file. That is its own fault, not what is looked
+// for here.
 // NOLINTNEXTLINE(bugprone-reserved-identifier): the name that LeakSanitizer looks for
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhwloc.so\n"; }
 

@@ -1,4 +1,5 @@
-// Any text at all as the output of lspci: parts or an error, and parts that a topology can be built from or an error again.
+// Any text at all as the output of lspci: parts or an error, and parts that a topology can be built from or an error
+// again.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

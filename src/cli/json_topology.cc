@@ -46,7 +46,8 @@ Json json_of(const Verdict& verdict) {
           {"path", path}};
 }
 
-// An object whose unknown facts are null, with the reasons beside them: {"numa_node": null, "unknown": {"numa_node": "..."}}.
+// An object whose unknown facts are null, with the reasons beside them: {"numa_node": null, "unknown": {"numa_node":
+// "..."}}.
 class Facts {
  public:
   template <class T, class Convert>
@@ -170,8 +171,8 @@ Json routes_of(const Topology& topology) {
   for (const FunctionInfo* client : functions)
     for (const FunctionInfo* provider : functions) {
       if (client == provider || !may_be_provider(*provider)) continue;
-      const PairRoutes routes = matrix.routes({.client = static_cast<std::size_t>(client - first),
-                                                .provider = static_cast<std::size_t>(provider - first)});
+      const PairRoutes routes = matrix.routes(
+          {.client = static_cast<std::size_t>(client - first), .provider = static_cast<std::size_t>(provider - first)});
       array.push_back({{"client", client->bdf.to_string()},
                        {"provider", provider->bdf.to_string()},
                        {"linux", name_of(routes.by_linux())},

@@ -3,8 +3,8 @@
 namespace barter::cli {
 namespace {
 
-// Classes that only join buses (PCI Code and ID Assignment, 1.7). A "bridge of another kind" (0680) is left in: that is what
-// non-transparent bridges and NVSwitches call themselves, and those are endpoints.
+// Classes that only join buses (PCI Code and ID Assignment, 1.7). A "bridge of another kind" (0680) is left in: that
+// is what non-transparent bridges and NVSwitches call themselves, and those are endpoints.
 bool is_class_of_bridge(std::uint32_t class_code) {
   constexpr std::uint32_t kBridge = 0x06;
   constexpr std::uint32_t kOther = 0x80;

@@ -37,8 +37,8 @@ Result<Machine> open(const WhyArguments& arguments) {
   return Machine::open(arguments.machine, std::move(options));
 }
 
-// One object for each ordered pair of endpoints whose provider has a memory BAR, written as it comes: the facts of a big
-// machine take more memory than its topology.
+// One object for each ordered pair of endpoints whose provider has a memory BAR, written as it comes: the facts of a
+// big machine take more memory than its topology.
 void print_all_json(const Topology& topology) {
   const auto functions = endpoints(topology);
   const char* before = "[\n  ";

@@ -1,5 +1,5 @@
-// The names of the ACS bits, as the specification abbreviates them and as lspci prints them. Capability and Control have the
-// same layout (PCIe 6.0, 7.7.11.2 and 7.7.11.3).
+// The names of the ACS bits, as the specification abbreviates them and as lspci prints them. Capability and Control
+// have the same layout (PCIe 6.0, 7.7.11.2 and 7.7.11.3).
 #pragma once
 #include <array>
 #include <cstdint>

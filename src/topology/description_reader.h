@@ -1,5 +1,5 @@
-// Reading one table of a machine description, strictly. The first thing that is wrong is kept and everything after it gives
-// defaults, so that the code that reads a table is a list of its keys.
+// Reading one table of a machine description, strictly. The first thing that is wrong is kept and everything after it
+// gives defaults, so that the code that reads a table is a list of its keys.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -179,8 +179,8 @@ class HwlocReader {
     }
     function.bridge = buses;
     describe(function, object, pci);
-    // A type 1 function on a root bus that has a link can be nothing else. Deeper down, it could be a port of a switch as
-    // well as a bridge to conventional PCI.
+    // A type 1 function on a root bus that has a link can be nothing else. Deeper down, it could be a port of a
+    // switch as well as a bridge to conventional PCI.
     if (buses && is_host_bridge(above) && pci.linkspeed > 0)
       function.port_type = PortType::root_port;
     else

@@ -1,5 +1,5 @@
-// The tags of an XML text, one after the other, as far as lstopo makes use of XML: no text between tags that matters, no
-// entities but those for single characters, no document type of its own.
+// The tags of an XML text, one after the other, as far as lstopo makes use of XML: no text between tags that matters,
+// no entities but those for single characters, no document type of its own.
 #pragma once
 #include <cstddef>
 #include <optional>

@@ -20,8 +20,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// One processor, one host bridge with a root port, a switch below it with a drive and a card. Written by hand after what
-// lstopo 2.9 writes.
+// One processor, one host bridge with a root port, a switch below it with a drive and a card. Written by hand after
+// what lstopo 2.9 writes.
 std::string small(std::string_view version, std::string_view block_type, std::string_view net_type) {
   std::string xml = R"(<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE topology SYSTEM "hwloc2.dtd">

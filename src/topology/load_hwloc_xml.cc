@@ -142,8 +142,8 @@ std::string text_of(const PciAttributes& pci) {
       pci.subdevice, pci.revision, pci.link_gbps);
 }
 
-// hwloc 2 numbers the kinds of operating system devices: block, GPU, network, OpenFabrics, DMA, coprocessor. hwloc 3 has a
-// bit for each, in another order, and a device may be of several kinds.
+// hwloc 2 numbers the kinds of operating system devices: block, GPU, network, OpenFabrics, DMA, coprocessor. hwloc 3
+// has a bit for each, in another order, and a device may be of several kinds.
 std::optional<unsigned> device_kind(std::string_view text, bool is_version_3) {
   const auto number = whole_number<unsigned>(text, 10);
   if (!number) return std::nullopt;

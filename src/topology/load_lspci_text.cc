@@ -30,8 +30,9 @@ bool is_hex_line(std::string_view line) {
          line.substr(0, colon).find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-// Takes the indentation off the front of `line` and tells how deep it was. lspci indents with tabs. Text that was copied off
-// a screen has spaces in their place, always the same number for one tab: the first indented line shows how many.
+// Takes the indentation off the front of `line` and tells how deep it was. lspci indents with tabs. Text that was
+// copied off a screen has spaces in their place, always the same number for one tab: the first indented line shows
+// how many.
 class Indentation {
  public:
   std::size_t take(std::string_view& line) {
@@ -127,8 +128,8 @@ class LspciText {
     return {};
   }
 
-  // lspci -v ends every function with an empty line, and its last lines before that name the driver. A text that ends with
-  // anything else was cut: what is missing must not look like what is not there.
+  // lspci -v ends every function with an empty line, and its last lines before that name the driver. A text that ends
+  // with anything else was cut: what is missing must not look like what is not there.
   Result<void> is_whole(std::string_view last_line) const {
     if (functions_.empty())
       return refuse(std::max<std::size_t>(line_number_, 1), "it names no PCI function", kHowToCapture);

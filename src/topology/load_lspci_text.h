@@ -16,8 +16,8 @@ inline constexpr std::size_t kMaxLspciFunctions = 65536;
 
 [[nodiscard]] Result<TopologyParts> load_lspci_text(std::string_view text, std::string_view source, const PciIds& ids);
 
-// Text wins where a dump has both (lspci -vvv -xxxx): it alone tells the sizes of BARs, and the hex below it is read for the
-// numbers of vendor and device.
+// Text wins where a dump has both (lspci -vvv -xxxx): it alone tells the sizes of BARs, and the hex below it is read
+// for the numbers of vendor and device.
 enum class LspciKind : std::uint8_t { text, hex };
 [[nodiscard]] LspciKind kind_of_lspci(std::string_view text);
 

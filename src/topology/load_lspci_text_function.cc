@@ -268,7 +268,8 @@ void LspciFunction::add_virtualization_line(std::string_view text) {
   }
 }
 
-// Config space as lspci -x prints it is where the numbers of vendor, device and class come from when the text only has names.
+// Config space as lspci -x prints it is where the numbers of vendor, device and class come from when the text only
+// has names.
 void LspciFunction::add_hex(std::string_view line) {
   constexpr std::string_view kFirstLine = "00: ";
   std::array<std::uint8_t, 12> bytes{};

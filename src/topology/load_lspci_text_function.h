@@ -1,5 +1,5 @@
-// One function of an lspci text on its way to being a FunctionInfo: takes the lines below the first one, and says at the end
-// what could not be known and why.
+// One function of an lspci text on its way to being a FunctionInfo: takes the lines below the first one, and says at
+// the end what could not be known and why.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -289,8 +289,7 @@ TEST(LspciText, RefusesWhatIsNoDump) {
   EXPECT_THAT(error_of("00:00.0 \"Host bridge\" \"Intel\"\n"), HasSubstr("line 1: 0000:00:00.0 has no class and name"));
   EXPECT_THAT(error_of(std::string(kModern) + std::string(kModern)),
               HasSubstr("line 44: 0000:00:01.0 is there twice, the first time on line 1"));
-  EXPECT_THAT(error_of(std::string(kModern) + "\xff\xfe\n"),
-              HasSubstr("line 44: lspci prints no line that begins '?"));
+  EXPECT_THAT(error_of(std::string(kModern) + "\xff\xfe\n"), HasSubstr("line 44: lspci prints no line that begins '?"));
   EXPECT_THAT(error_of(std::string_view("00:00.0 Host\0bridge: x\n", 23)),
               HasSubstr("line 1: this is no text of lspci"));
   EXPECT_THAT(error_of("00:00.0 " + std::string(kMaxLspciLineBytes, 'x')),

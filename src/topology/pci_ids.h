@@ -1,4 +1,5 @@
-// The names of PCI vendors, devices and classes (pci.ids), looked up backwards: from a name, as lspci prints it, to its number.
+// The names of PCI vendors, devices and classes (pci.ids), looked up backwards: from a name, as lspci prints it, to
+// its number.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -21,8 +22,8 @@ class PciIds {
   [[nodiscard]] static const PciIds& installed();
   [[nodiscard]] bool empty() const { return vendors_.empty(); }
 
-  // What lspci prints behind the class: vendor and device, each a name or "Device" and a number. Names that are not in the
-  // list, or there twice, come out unknown.
+  // What lspci prints behind the class: vendor and device, each a name or "Device" and a number. Names that are not
+  // in the list, or there twice, come out unknown.
   struct Identity {
     Known<std::uint16_t> vendor;
     Known<std::uint16_t> device;

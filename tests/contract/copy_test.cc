@@ -230,9 +230,13 @@ TEST(Copy, AReadOnlyDestinationIsRefusedBeforeAnythingIsWritten) {
   fs::permissions(files.destination(), fs::perms::owner_read | fs::perms::others_read);
   // Root may write to every file; nobody may not.
   const bool is_root = ::geteuid() == 0;
-  if (is_root) ASSERT_EQ(::seteuid(65534), 0);
+  if (is_root) {
+    ASSERT_EQ(::seteuid(65534), 0);
+  }
   const auto machine = Machine::open("two-nvme", files.options());
-  if (is_root) ASSERT_EQ(::seteuid(0), 0);
+  if (is_root) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
   ASSERT_TRUE(machine) << machine.error().message();
   const auto report = copy_between(*machine, {});
   ASSERT_FALSE(report);

@@ -1,8 +1,11 @@
 // The machine's facts for the analyser: what its config spaces say, and what only we know.
+#include <cstddef>
 #include <mutex>
+#include <utility>
 
 #include "fabric/system.h"
 #include "topology/from_config.h"
+#include "topology/iommu_groups.h"
 
 namespace barter::fabric {
 
@@ -25,12 +28,15 @@ TopologyParts System::topology() {
     info->name = node->name;
     info->numa_node = node->root_complex->numa_node;
     if (node->parent != nullptr) info->parent = node->parent->bdf;
-    if (description.iommu == IommuMode::off) info->iommu_group = std::optional<std::uint32_t>();
     for (BarInfo& bar : info->bars)
       for (const BarRequest& request : node->bars)
         if (request.index == bar.index) bar.size_bytes = request.size_bytes;
     parts.functions.push_back(std::move(*info));
   }
+  // No operating system has formed groups here: these are those that Linux would form out of the registers as they
+  // are now.
+  auto groups = topology::linux_iommu_groups(parts);
+  for (std::size_t i = 0; i < groups.size(); ++i) parts.functions[i].iommu_group = std::move(groups[i]);
   return parts;
 }
 

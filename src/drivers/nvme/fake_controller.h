@@ -2,6 +2,7 @@
 // numbers of its own, and shares no constant with the driver. It does one thing at a time, whenever the driver waits.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -40,7 +40,6 @@ QueuePairImpl::QueuePairImpl(QueueParts parts)
       free_(slot_count_),
       free_count_(slot_count_),
       polls_until_clock_(kPollsPerClockLook) {
-  if (!parts_.submissions_in_cmb.empty()) submissions_.set_device_memory();
   // The top of the stack is slot 0, so that a short queue uses few lists.
   for (std::uint16_t index = 0; index < slot_count_; ++index) {
     free_[index] = static_cast<std::uint16_t>(slot_count_ - 1 - index);

@@ -24,19 +24,13 @@ class SubmissionRing {
     std::memcpy(memory_ + std::size_t{tail_} * sizeof(SubmissionEntry), &entry, sizeof entry);
     tail_ = static_cast<std::uint16_t>(tail_ + 1 == entries_ ? 0 : tail_ + 1);
   }
-  // Tells the controller of all that was pushed; nothing new, no store. The entries are written before the doorbell
-  // (docs/memory-order.md); the full fence also drains write-combining buffers, where the ring lies in a CMB.
+  // Tells the controller of all that was pushed; nothing new, no store. The entries are there for whoever sees the doorbell,
+  // in host memory and in a CMB alike: that is the Mmio's business (docs/memory-order.md, rule 1).
   void ring() {
     if (tail_ == rung_tail_) return;
-    if (is_device_memory_) {
-      std::atomic_thread_fence(std::memory_order_seq_cst);
-    } else {
-      std::atomic_thread_fence(std::memory_order_release);
-    }
     mmio_->store32(doorbell_, tail_);
     rung_tail_ = tail_;
   }
-  void set_device_memory() { is_device_memory_ = true; }
   [[nodiscard]] std::uint16_t entries() const { return entries_; }
   [[nodiscard]] std::uint16_t tail() const { return tail_; }
   [[nodiscard]] std::uint16_t rung_tail() const { return rung_tail_; }
@@ -46,7 +40,6 @@ class SubmissionRing {
   std::uint16_t entries_;
   std::uint16_t tail_ = 0;
   std::uint16_t rung_tail_ = 0;
-  bool is_device_memory_ = false;
   pci::Mmio* mmio_;
   BarOffset doorbell_;
 };
@@ -57,7 +50,8 @@ class CompletionRing {
       : memory_(memory.data()), entries_(entries), mmio_(&mmio), doorbell_(doorbell) {}
 
   // Takes the next completion, if the controller has written one. The dword with the phase is read first and with
-  // acquire: what the controller wrote before it, the rest of the entry and the data, is seen after it.
+  // acquire: what the controller wrote before it, the rest of the entry and the data, is seen after it
+  // (docs/memory-order.md, rules 3 and 4).
   [[nodiscard]] bool take(CompletionEntry& into) {
     std::byte* at = memory_ + std::size_t{head_} * sizeof(CompletionEntry);
     const auto dword3 = load_dword(at + 12, std::memory_order_acquire);

@@ -1,5 +1,5 @@
-// The NVMe driver on the NVMe model, over the software fabric: two parties that share no constants, and a bus between them
-// that counts. Every test runs stepped and threaded.
+// The NVMe driver on the NVMe model, over the software fabric: two parties that share no constants, and a bus between
+// them that counts. Every test runs stepped and threaded.
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -129,7 +129,7 @@ class NvmeDriverOnModel : public ::testing::TestWithParam<Running> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Running, NvmeDriverOnModel, ::testing::Values(Running::stepped, Running::threaded),
-                         [](const auto& info) { return info.param == Running::stepped ? "stepped" : "threaded"; });
+                         [](const auto& instance) { return instance.param == Running::stepped ? "stepped" : "threaded"; });
 
 TEST_P(NvmeDriverOnModel, ComesUpAndGoesDown) {
   ASSERT_NO_FATAL_FAILURE(plug(drive_setup({512, 4096})));
@@ -301,7 +301,7 @@ TEST_P(NvmeDriverOnModel, SubmissionQueuesInTheMemoryBuffer) {
 }
 
 TEST_P(NvmeDriverOnModel, DoorbellStrides) {
-  for (const std::uint8_t stride : {0, 1, 3, 6, 10}) {
+  for (const std::uint8_t stride : std::initializer_list<std::uint8_t>{0, 1, 3, 6, 10}) {
     auto setup = drive_setup();
     setup.doorbell_stride_log2 = stride;
     ASSERT_NO_FATAL_FAILURE(plug(std::move(setup)));

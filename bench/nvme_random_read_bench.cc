@@ -27,7 +27,7 @@ using namespace barter;
 using namespace barter::bench;
 using namespace barter::literals;
 
-constexpr std::uint64_t kDriveBytes = 512_MiB;  // more than any cache holds
+constexpr std::uint64_t kDriveBytes = 512_MiB;  // more than most caches hold
 constexpr std::uint64_t kReadBytes = 4_KiB;
 constexpr std::uint32_t kBlockBytes = 512;
 constexpr std::size_t kDepth = 32;

@@ -1,5 +1,5 @@
-// The NVMe driver under a controller whose registers, Identify data and completions are the input. Whatever it says, the
-// driver comes to an end, stays in its memory, and leaves nothing that the controller could still reach.
+// The NVMe driver under a controller whose registers, Identify data and completions are the input. Whatever it says,
+// the driver comes to an end, stays in its memory, and leaves nothing that the controller could still reach.
 #include <algorithm>
 #include <array>
 #include <cstddef>

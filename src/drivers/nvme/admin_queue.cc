@@ -10,8 +10,8 @@
 namespace barter::drivers::nvme {
 namespace {
 
-// While waiting, the status register is looked at once in so many turns: a drive that has left should not cost the whole
-// timeout, and a register read on a real bus takes a microsecond.
+// While waiting, the status register is looked at once in so many turns: a drive that has left should not cost the
+// whole timeout, and a register read on a real bus takes a microsecond.
 constexpr unsigned kTurnsPerStatusRead = 1024;
 
 }  // namespace

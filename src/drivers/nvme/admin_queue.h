@@ -1,5 +1,5 @@
-// The admin queue: one command at a time, waited for. Any thread; a lock keeps them apart, because queue pairs that live
-// on different threads are created and deleted here.
+// The admin queue: one command at a time, waited for. Any thread; a lock keeps them apart, because queue pairs that
+// live on different threads are created and deleted here.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -109,7 +109,8 @@ Result<void> disable(Device& device) {
   const auto status = read<Status>(*device.registers);
   if (status.is_gone()) return fail(gone(device));
   if (configuration.get(Configuration::enable)) {
-    // Section 3.1.3.5: EN goes back to 0 only once RDY has become 1. One that never gets there is disabled all the same.
+    // Section 3.1.3.5: EN goes back to 0 only once RDY has become 1. One that never gets there is disabled all the
+    // same.
     if (!status.get(Status::ready) && !status.get(Status::fatal)) (void)wait_ready(device, true);
     write(*device.registers, configuration.with(Configuration::enable, false).with(Configuration::shutdown, 0));
   }
@@ -154,7 +155,8 @@ void stop_dma(Device& device) {
   const bool is_settled =
       status.get(Status::ready) || !read<Configuration>(*device.registers).get(Configuration::enable);
   if (is_settled && disable(device)) return;
-  // It is gone, or hangs half-way. Without Bus Master Enable it can't start a request; if even that fails, it is not there.
+  // It is gone, or hangs half-way. Without Bus Master Enable it can't start a request; if even that fails, it is not
+  // there.
   if (!status.is_gone()) write(*device.registers, Configuration{});
   auto command = device.function->read_config(pci::Command::kOffset, 2);
   if (!command) return;

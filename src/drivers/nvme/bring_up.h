@@ -1,4 +1,5 @@
-// Bringing a controller up, step by step as NVMe base 2.0, section 3.5.1 lists them, and taking it down (section 3.6.1).
+// Bringing a controller up, step by step as NVMe base 2.0, section 3.5.1 lists them, and taking it down (section
+// 3.6.1).
 #pragma once
 #include "barter/result.hpp"
 #include "drivers/nvme/admin_queue.h"

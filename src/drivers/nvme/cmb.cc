@@ -14,8 +14,8 @@ Error lie(const Device& device, std::string why) {
   return device.error(ErrorCode::device_failed, kEnabling, std::move(why), "use the drive without its memory buffer");
 }
 
-// From NVMe 1.4 on, CAP says that there is a CMB, and it is hidden until CMBMSC.CRE is set. Before, CMBSZ alone says it,
-// and there is no CMBMSC.
+// From NVMe 1.4 on, CAP says that there is a CMB, and it is hidden until CMBMSC.CRE is set. Before, CMBSZ alone says
+// it, and there is no CMBMSC.
 bool is_announced(const Device& device) { return device.capabilities.get(Capabilities::controller_memory_buffer); }
 bool is_of_old(const Device& device) {
   return !is_announced(device) && device.version.raw >= version_number(1, 2) &&

@@ -98,8 +98,8 @@ void ControllerImpl::stop() {
   if (!std::exchange(is_stopped_, true)) stop_dma(device_);
 }
 
-// A controller that doesn't take back a queue may still write to it, and to the memory of its commands. The other queues
-// go down with it.
+// A controller that doesn't take back a queue may still write to it, and to the memory of its commands. The other
+// queues go down with it.
 void ControllerImpl::give_up(const Error& error) {
   is_shut_down_ = true;
   stop();

@@ -2,7 +2,7 @@
 //
 //   auto controller = nvme::Controller::create(std::move(function), {});
 //   auto queue = (*controller)->create_queue_pair({.entries = 64});
-//   (*queue)->submit({.opcode = nvme::Opcode::read, .namespace_id = 1, .block = 0, .blocks = 8, .data = segments, .tag = 7});
+//   (*queue)->submit({.opcode = nvme::Opcode::read, .block = 0, .blocks = 8, .data = segments, .tag = 7});
 //   (*queue)->ring();
 //   while ((*queue)->poll(completions) == 0) clock.idle();
 #pragma once
@@ -84,24 +84,25 @@ struct QueueOptions {
   bool submissions_in_controller_memory = false;
 };
 
-// One submission and one completion queue. One thread at a time. Submitting and polling allocate nothing, take no lock and
-// make no system call.
+// One submission and one completion queue. One thread at a time. Submitting and polling allocate nothing, take no lock
+// and make no system call.
 //
-// Destroying a queue pair deletes both queues, or stops the whole controller if it doesn't answer: afterwards no command
-// of this queue pair touches memory any more. After an error of poll() the segments of commands in flight must stay as
-// they are until then.
+// Destroying a queue pair deletes both queues, or stops the whole controller if it doesn't answer: afterwards no
+// command of this queue pair touches memory any more. After an error of poll() the segments of commands in flight must
+// stay as they are until then.
 class QueuePair {
  public:
   virtual ~QueuePair() = default;
   [[nodiscard]] virtual std::uint16_t id() const = 0;        // 1 and up
   [[nodiscard]] virtual std::uint16_t capacity() const = 0;  // commands that can be in flight
   [[nodiscard]] virtual std::uint16_t in_flight() const = 0;
-  // Puts a command into the queue; the controller sees it after ring(). ErrorCode::exhausted when the queue is full, and
-  // invalid_argument when the segments can't be described to this controller.
+  // Puts a command into the queue; the controller sees it after ring(). ErrorCode::exhausted when the queue is full,
+  // and invalid_argument when the segments can't be described to this controller.
   [[nodiscard]] virtual Result<void> submit(const Command& command) = 0;
   virtual void ring() = 0;
-  // Takes up to results.size() completions. ErrorCode::device_failed when the controller answers what it was never asked,
-  // device_gone when it has left, timed_out when the oldest command is overdue; the queue pair is then of no more use.
+  // Takes up to results.size() completions. ErrorCode::device_failed when the controller answers what it was never
+  // asked, device_gone when it has left, timed_out when the oldest command is overdue; the queue pair is then of no
+  // more use.
   [[nodiscard]] virtual Result<std::size_t> poll(std::span<CommandResult> results) = 0;
   // Has an interrupt for this queue arrived since the last call? Always false for a queue without a vector.
   [[nodiscard]] virtual bool take_interrupt() = 0;
@@ -120,7 +121,8 @@ class Controller {
   // place the controller assumes to be its BAR, the same.
   [[nodiscard]] virtual const std::optional<ControllerMemoryInfo>& controller_memory() const = 0;
   // Where the CMB lies on the bus, and the CPU's view of it, which may be empty. Only with controller_memory(). This
-  // controller's own commands name bytes of its CMB by the same address, whatever IOMMU there is: it keeps them off the bus.
+  // controller's own commands name bytes of its CMB by the same address, whatever IOMMU there is: it keeps them off
+  // the bus.
   [[nodiscard]] virtual BusAddress controller_memory_address() const = 0;
   [[nodiscard]] virtual std::span<std::byte> controller_memory_bytes() = 0;
   // A new I/O queue pair. The controller must outlive it. ErrorCode::exhausted when all granted queues are in use.

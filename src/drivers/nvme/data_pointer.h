@@ -1,5 +1,6 @@
 // From segments of memory to the data pointer of a command: Physical Region Pages (NVMe base 2.0, section 4.1.1) or a
-// Scatter Gather List (section 4.1.2). Segments come from the caller; nothing is taken on trust, and nothing is allocated.
+// Scatter Gather List (section 4.1.2). Segments come from the caller; nothing is taken on trust, and nothing is
+// allocated.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -40,8 +41,8 @@ enum class DataProblem : std::uint8_t {
 };
 [[nodiscard]] std::string_view explain(DataProblem problem);
 
-// PRPs where two of them do; otherwise an SGL if the controller takes it and it is the shorter list, or the only one that
-// can say it; otherwise a PRP list.
+// PRPs where two of them do; otherwise an SGL if the controller takes it and it is the shorter list, or the only one
+// that can say it; otherwise a PRP list.
 [[nodiscard]] std::expected<DataPointer, DataProblem> describe_data(std::span<const DmaSegment> segments,
                                                                     std::uint64_t bytes, const DataPointerRules& rules,
                                                                     const ListPage& list);

@@ -1,8 +1,9 @@
 // A drive as a function that does DMA to other functions' memory (peer/importer.h).
 //
 // A drive has no state for a mapping: what it reaches is what the commands in flight name. Letting go of a mapping is
-// therefore the business of whoever submits: new commands need a new lease, which a mapping that was taken back refuses,
-// and the old leases end as commands complete. This class brings the word to the transfer, and is the last resort.
+// therefore the business of whoever submits: new commands need a new lease, which a mapping that was taken back
+// refuses, and the old leases end as commands complete. This class brings the word to the transfer, and is the last
+// resort.
 //
 // Threads: any. The controller and the domain outlive the importer.
 #pragma once
@@ -23,8 +24,8 @@ class DriveImporter final : public peer::Importer {
 
   DriveImporter(Controller& controller, peer::DmaDomain& domain, OnInvalidate on_invalidate = {});
 
-  // Called for each mapping that is taken back, on the thread that takes it back; must return at once. Afterwards the old
-  // callback is not running any more. It must not call back into this object.
+  // Called for each mapping that is taken back, on the thread that takes it back; must return at once. Afterwards the
+  // old callback is not running any more. It must not call back into this object.
   void on_invalidate(OnInvalidate callback);
   // Was this mapping taken back? It remembers the last kRemembered; lease() of the mapping itself never forgets.
   [[nodiscard]] bool was_invalidated(peer::MappingId mapping) const;

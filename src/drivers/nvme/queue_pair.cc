@@ -171,8 +171,8 @@ bool QueuePairImpl::accept(const CompletionEntry& completion, CommandResult& res
   return true;
 }
 
-// A command is overdue once it has been in flight for the timeout since a look first found it. Submitting reads no clock;
-// what that costs is that a timeout may be told late by a few looks.
+// A command is overdue once it has been in flight for the timeout since a look first found it. Submitting reads no
+// clock; what that costs is that a timeout may be told late by a few looks.
 void QueuePairImpl::look_at_the_clock() {
   polls_until_clock_ = kPollsPerClockLook;
   const base::TimePoint now = parts_.device.clock().now();

@@ -90,7 +90,8 @@ struct MemoryBufferStatus : base::Register<MemoryBufferStatus, 0x58, std::uint32
   static constexpr Bit<0> base_address_invalid{};
 };
 
-// Transport specification 1.0, sections 3.1.2.1 and 3.1.2.2: the tail of submission queue y, the head of completion queue y.
+// Transport specification 1.0, sections 3.1.2.1 and 3.1.2.2: the tail of submission queue y, the head of completion
+// queue y.
 inline constexpr std::uint32_t kDoorbellBase = 0x1000;
 [[nodiscard]] constexpr BarOffset submission_doorbell(std::uint32_t queue, std::uint32_t stride_bytes) {
   return {kDoorbellBase + std::uint64_t{2} * queue * stride_bytes};

@@ -24,8 +24,8 @@ class SubmissionRing {
     std::memcpy(memory_ + std::size_t{tail_} * sizeof(SubmissionEntry), &entry, sizeof entry);
     tail_ = static_cast<std::uint16_t>(tail_ + 1 == entries_ ? 0 : tail_ + 1);
   }
-  // Tells the controller of all that was pushed; nothing new, no store. The entries are there for whoever sees the doorbell,
-  // in host memory and in a CMB alike: that is the Mmio's business (docs/memory-order.md, rule 1).
+  // Tells the controller of all that was pushed; nothing new, no store. The entries are there for whoever sees the
+  // doorbell, in host memory and in a CMB alike: that is the Mmio's business (docs/memory-order.md, rule 1).
   void ring() {
     if (tail_ == rung_tail_) return;
     mmio_->store32(doorbell_, tail_);

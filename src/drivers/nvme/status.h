@@ -1,5 +1,6 @@
-// The status codes of completions (NVMe base 2.0, section 3.3.3.2.1; NVM command set 1.0, section 3.1.2), with names for
-// people; describe_status in controller.h puts them into words. The status field is what CommandResult::status holds: SC 7:0, SCT 10:8, CRD 12:11, M 13, DNR 14.
+// The status codes of completions (NVMe base 2.0, section 3.3.3.2.1; NVM command set 1.0, section 3.1.2), with names
+// for people; describe_status in controller.h puts them into words. The status field is what CommandResult::status
+// holds: SC 7:0, SCT 10:8, CRD 12:11, M 13, DNR 14.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -79,7 +79,8 @@ std::expected<std::vector<std::uint32_t>, std::string> parse_active_namespaces(s
   for (std::size_t index = 0; index < kIdentifyListEntries; ++index) {
     const auto id = load<std::uint32_t>(bytes, index * sizeof(std::uint32_t));
     if (id == 0) break;
-    // Ids from FFFFFFFEh on name no namespace (section 3.2.1). Ascending order also keeps the walk through the list finite.
+    // Ids from FFFFFFFEh on name no namespace (section 3.2.1). Ascending order also keeps the walk through the list
+    // finite.
     if (id <= after || id >= 0xfffffffe)
       return std::unexpected(fmt::format("entry {} of the namespace list is {:#x}, after {:#x}", index, id, after));
     ids.push_back(id);

@@ -77,7 +77,8 @@ struct ControllerIdentity {
   SglSupport sgl = SglSupport::none;
 };
 
-// Each parser takes the structure's bytes as the device wrote them, any number of them, and says what is wrong with them.
+// Each parser takes the structure's bytes as the device wrote them, any number of them, and says what is wrong with
+// them.
 [[nodiscard]] std::expected<ControllerIdentity, std::string> parse_controller(std::span<const std::byte> bytes);
 // The ids in one page of the list, in the order of the page: ascending, above `after`, up to the first zero.
 [[nodiscard]] std::expected<std::vector<std::uint32_t>, std::string> parse_active_namespaces(

@@ -227,8 +227,10 @@ TEST(Copy, RefusesWhatMakesNoSense) {
 
 TEST(Copy, AReadOnlyDestinationIsRefusedBeforeAnythingIsWritten) {
   const Files files(1_MiB, 1_MiB);
-  fs::permissions(files.destination(), fs::perms::owner_read | fs::perms::others_read);
-  // Root may write to every file; nobody may not.
+  fs::permissions(files.destination(), fs::perms::owner_read | fs::perms::group_read);
+  // Root may write to every file; nobody, still of the group, may not, but may look into the folder.
+  fs::permissions(files.source().parent_path(), fs::perms::group_read | fs::perms::group_exec, fs::perm_options::add);
+  fs::permissions(files.source(), fs::perms::group_read | fs::perms::group_write, fs::perm_options::add);
   const bool is_root = ::geteuid() == 0;
   if (is_root) {
     ASSERT_EQ(::seteuid(65534), 0);

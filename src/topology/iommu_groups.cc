@@ -28,11 +28,6 @@ Known<bool> has_isolating_acs(const FunctionInfo& function) {
   return (acs.control & required) == required;
 }
 
-// A bridge whose requests from below carry its own Requester ID.
-bool is_alias_of_those_below(PortType type) {
-  return type == PortType::conventional || type == PortType::pcie_to_pci_bridge || type == PortType::pci_to_pcie_bridge;
-}
-
 // The functions of one device, in order: [first, last).
 struct Device {
   Index first = 0;
@@ -82,11 +77,6 @@ class Grouping {
   // The function whose group it joins, or itself.
   [[nodiscard]] Known<Index> joins(Index i) const {
     const Index above = tree_.nodes[i].parent;
-    for (Index bridge = above; bridge != kNone; bridge = tree_.nodes[bridge].parent) {
-      const FunctionInfo& function = tree_.functions[bridge];
-      if (!function.port_type) return type_unknown(function);
-      if (is_alias_of_those_below(*function.port_type)) return bridge;
-    }
     if (above != kNone) {
       const Known<bool> isolated = isolates_up_to_the_root(above);
       if (!isolated) return Unknown{isolated.why_unknown()};

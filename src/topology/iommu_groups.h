@@ -5,10 +5,12 @@
 // of what the function's registers say then (drivers/iommu/iommu.c, pci_device_group(); drivers/pci/pci.c,
 // pci_acs_enabled()):
 //
-//   1. behind a conventional PCI bridge a function makes requests in the bridge's name, and is in the bridge's group;
-//   2. else, unless every bridge from here to the root bus isolates, it is in the group of the bridge above;
-//   3. else it shares a group with those functions of its device that, like itself, have no ACS to isolate them;
-//   4. else it has a group of its own.
+//   1. unless every bridge from here to the root bus isolates, a function is in the group of the bridge above;
+//   2. else it shares a group with those functions of its device that, like itself, have no ACS to isolate them;
+//   3. else it has a group of its own.
+//
+// What is behind a conventional PCI bridge makes requests in the bridge's name, and Linux looks for that first. It
+// comes to the same as 1, because such a bridge never isolates.
 //
 // A function isolates if Source Validation, Request Redirect, Completion Redirect and Upstream Forwarding are on, as
 // far as it has them: those of them that its ACS Capability lacks count as wired on. Root and downstream ports

@@ -182,6 +182,9 @@ TEST(IommuGroups, OfVirtualFunctionsAreTheirOwn) {
                                   {.name = "vf2", .function = 2, .is_virtual = true}};
   EXPECT_EQ(told(translating({root_port("rp", card, kAll)})), "rp:0 pf:1 vf1:2 vf2:3");
   EXPECT_EQ(told(translating({root_port("rp", card)})), "rp:0 pf:0 vf1:0 vf2:0");
+  const std::vector<Plug> beside = {
+      {.name = "pf"}, {.name = "f1", .function = 1}, {.name = "vf", .function = 4, .is_virtual = true}};
+  EXPECT_EQ(told(translating({root_port("rp", beside, kAll)})), "rp:0 pf:1 f1:1 vf:2");
 }
 
 TEST(IommuGroups, OfIntelsIntegratedEndpointsAreTheirOwn) {

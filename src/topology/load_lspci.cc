@@ -42,7 +42,12 @@ Result<std::string> read_file(const std::filesystem::path& path) {
 
 LspciKind kind_of_lspci(std::string_view text) {
   // The details of a function are indented; the bytes of config space are not: "00: 86 80 00 2f ...".
-  if (text.find("\n\t") != std::string_view::npos || text.find("\n ") != std::string_view::npos) return LspciKind::text;
+  const bool is_indented = text.find("\n\t") != std::string_view::npos || text.find("\n ") != std::string_view::npos;
+  // Where both are there, the words of -v and -k tell less than the bytes of -xxx do, and those of -vv more.
+  const bool has_registers_in_words =
+      text.find("\tStatus: ") != std::string_view::npos || text.find(" Status: ") != std::string_view::npos;
+  const bool has_capability_bytes = text.find("\n40: ") != std::string_view::npos;
+  if (is_indented && (has_registers_in_words || !has_capability_bytes)) return LspciKind::text;
   for (std::size_t at = text.find("\n00: "); at != std::string_view::npos; at = text.find("\n00: ", at + 1)) {
     const std::string_view bytes = text.substr(at + 5, 5);  // "86 80"
     if (bytes.size() == 5 && bytes[2] == ' ' && bytes.find_first_not_of("0123456789abcdef ") == std::string_view::npos)

@@ -88,6 +88,24 @@ TEST_F(HexDump, TakesADumpWhoseLastLineDoesNotEnd) {
   EXPECT_EQ(refusal(kDriveHeader.substr(0, kDriveHeader.size() - 1)), "loaded");
 }
 
+TEST_F(HexDump, TakesWhatStandsAroundTheDump) {
+  const std::string plain = kDriveHeader + "\n";
+  EXPECT_EQ(refusal("\xef\xbb\xbf" + plain), "loaded");
+  EXPECT_EQ(refusal("root@host:~# lspci -xxxx\npcilib: Cannot open /sys\n" + plain + "[me@host ~]$\n"), "loaded");
+  EXPECT_EQ(refusal("```\n" + plain + "```\n"), "loaded");
+}
+
+TEST_F(HexDump, RefusesADumpThatEndsWhereLspciNeverEndsOne) {
+  const std::string capability = zeros(0x40, 0x70) + line(0x70, {0x10, 0, 0x02, 0});
+  const auto cut_at = [&](unsigned bytes) { return kDriveHeader + capability + zeros(0x80, bytes) + "\n"; };
+  EXPECT_EQ(refusal(cut_at(0x100)), "loaded");
+  EXPECT_EQ(refusal(cut_at(0x1000)), "loaded");
+  EXPECT_NE(refusal(cut_at(0x200)).find("line 33: the dump of 0000:01:00.0 ends after 512 bytes"), std::string::npos)
+      << refusal(cut_at(0x200));
+  const std::string whole = cut_at(0x1000);
+  EXPECT_NE(refusal(whole.substr(0, whole.size() - 7)).find("ends after 4094 bytes"), std::string::npos);
+}
+
 TEST_F(HexDump, NamesTheLineOfEachFault) {
   const auto says = [this](const std::string& text, const std::string& what) {
     EXPECT_NE(refusal(text).find(what), std::string::npos) << refusal(text);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "pci/config_space.h"
+#include "topology/load_lspci_around.h"
 
 namespace barter::topology {
 namespace {
@@ -33,11 +34,19 @@ std::optional<std::string_view> offset_digits(std::string_view line) {
   return line.substr(0, colon);
 }
 
+// What lspci prints of a function: the header without root (of a CardBus bridge a longer one), else all there is.
+bool is_whole(std::size_t bytes) {
+  constexpr std::size_t kCardBusHeaderBytes = 128;
+  return bytes == pci::ConfigSpace::kHeaderBytes || bytes == kCardBusHeaderBytes ||
+         bytes == pci::ConfigSpace::kConventionalBytes || bytes == pci::ConfigSpace::kExtendedBytes;
+}
+
 class Check {
  public:
   explicit Check(std::string_view source) : source_(source) {}
 
   Result<HexText> run(std::string_view text) {
+    text = without_byte_order_mark(text);
     while (!text.empty()) {
       ++line_number_;
       const std::size_t end = text.find('\n');
@@ -67,6 +76,7 @@ class Check {
     if (line.find('\0') != std::string_view::npos) return fail(error("the line holds a zero byte: this is no text"));
     if (line.empty()) return close_function();
     if (line.front() == ' ' || line.front() == '\t') return {};  // what lspci -v says in words
+    if (is_other_programs_line(line)) return {};
     if (const auto digits = offset_digits(line)) return take_bytes(*digits, line.substr(digits->size() + 1));
     return take_header(line);
   }
@@ -127,11 +137,11 @@ class Check {
     if (lines.known_bytes == 0)
       return fail(error_at(lines.header, fmt::format("{} has no bytes", bdf.to_string()),
                            "make the dump with lspci -xxxx, as root"));
-    if (lines.known_bytes < pci::ConfigSpace::kHeaderBytes)
-      return fail(error_at(
-          lines.bytes.back(),
-          fmt::format("the dump of {} ends after {} bytes; a header alone has 64", bdf.to_string(), lines.known_bytes),
-          "make the dump again: it is cut short"));
+    if (!is_whole(lines.known_bytes))
+      return fail(error_at(lines.bytes.back(),
+                           fmt::format("the dump of {} ends after {} bytes; lspci prints 64, 256 or 4096",
+                                       bdf.to_string(), lines.known_bytes),
+                           "make the dump again: it is cut short"));
     return {};
   }
 

@@ -34,7 +34,8 @@ struct HexText {
 };
 
 // Lines are those of lspci -x, -xxx or -xxxx, also with -v, -n, -D or -k: a header "[DDDD:]BB:DD.F TEXT", lines
-// "OFFSET: XX XX ..." in order and without holes, empty ones, and ones that start with a blank, which are for people.
+// "OFFSET: XX XX ..." in order, without holes and as many as lspci prints, empty ones, ones that start with a blank, which
+// are for people, and what other programs wrote to the same terminal.
 [[nodiscard]] Result<HexText> check_hex_text(std::string_view text, std::string_view source);
 
 }  // namespace barter::topology

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "topology/load.h"
+#include "topology/load_lspci_around.h"
 #include "topology/load_lspci_text_function.h"
 #include "topology/load_lspci_text_header.h"
 
@@ -17,11 +18,6 @@ namespace barter::topology {
 namespace {
 
 constexpr std::string_view kHowToCapture = "capture it with: sudo lspci -Dnnvvv > FILE";
-
-// Programs that write to the same terminal, and the prompt that a session was copied with.
-bool is_other_programs_line(std::string_view line) {
-  return line.starts_with("pcilib: ") || line.starts_with("lspci: ") || line.starts_with('$') || line.starts_with('#');
-}
 
 // "00: 86 80 00 2f ..." as lspci -x prints it.
 bool is_hex_line(std::string_view line) {
@@ -60,7 +56,7 @@ class LspciText {
     if (text.size() > kMaxLspciBytes)
       return refuse(0, fmt::format("it has {} bytes", text.size()), fmt::format("at most {} are read", kMaxLspciBytes));
     std::string_view last_line;
-    std::string_view rest = text;
+    std::string_view rest = without_byte_order_mark(text);
     while (!rest.empty()) {
       const std::size_t end = rest.find('\n');
       std::string_view line = rest.substr(0, end);

@@ -89,6 +89,11 @@ std::optional<PortType> port_type(std::string_view text) {
   return std::nullopt;
 }
 
+// pciutils before 3.0.1 know that it is there, but not its registers, and those before 3.0 not even its name.
+bool is_access_control(std::string_view text) {
+  return text.starts_with("Access Control") || text.starts_with("Unknown (13)") || text.starts_with("#0d");
+}
+
 }  // namespace
 
 std::optional<std::string> LspciFunction::add(std::size_t level, std::string_view text) {
@@ -206,7 +211,7 @@ void LspciFunction::begin_capability(std::string_view text) {
     chain_broken_ = true;
   } else if (text.starts_with("Express ") && offset < kFirstExtendedOffset) {
     begin_express(text.substr(8));
-  } else if (text.starts_with("Access Control Services")) {
+  } else if (offset >= kFirstExtendedOffset && is_access_control(text)) {
     section_ = Section::access_control;
     access_control_seen_ = true;
     access_control_offset_ = offset;

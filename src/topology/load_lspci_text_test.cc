@@ -321,6 +321,41 @@ TEST(LspciText, SeesThatTextWasCut) {
               HasSubstr("line 42: the text ends in the middle of 0000:05:10.0"));
 }
 
+TEST(LspciText, TakesWhatStandsAroundIt) {
+  const std::string dump = "00:00.0 0600: 8086:0001\n\tStatus: Cap-\n\n";
+  for (const std::string& text :
+       {"\xef\xbb\xbf" + dump, "root@host:~# lspci -nvvv\n" + dump,
+        "[me@host ~]$ sudo lspci -nvvv\npcilib: Cannot open /sys\n" + dump + "[me@host ~]$ \n",
+        "```\n" + dump + "```\n"}) {
+    const auto parts = load_lspci_text(text, "pasted", names());
+    ASSERT_TRUE(parts) << parts.error().message();
+    EXPECT_EQ(parts->functions.size(), 1u);
+  }
+  EXPECT_FALSE(load_lspci_text("me@host $5\n" + dump, "letter", names()));
+}
+
+// pciutils 3.0.0 prints "Access Controls <?>", earlier ones a number; neither prints the registers.
+TEST(LspciText, AcsWithoutRegistersIsUnknownUnderItsOldNamesToo) {
+  for (const char* name : {"Access Controls <?>", "#0d", "Unknown (13)"}) {
+    const auto parts = load_lspci_text(
+        "02:00.0 0604: 10b5:8747\n\tStatus: Cap+\n\tBus: primary=02, secondary=03, subordinate=03, sec-latency=0\n"
+        "\tCapabilities: [68] Express Downstream Port (Slot+) IRQ 0\n\tCapabilities: [148] " +
+            std::string(name) + "\n\tKernel driver in use: pcieport\n",
+        "old", names());
+    ASSERT_TRUE(parts) << parts.error().message();
+    EXPECT_FALSE(parts->functions[0].acs) << name;
+  }
+}
+
+TEST(LspciText, BytesCountForMoreThanTheWordsOfLessThanTwoVs) {
+  const std::string bytes = "00: 86 80 00 2f\n40: 00\n\n";
+  EXPECT_EQ(kind_of_lspci("00:00.0 Host bridge: x\n" + bytes), LspciKind::hex);
+  EXPECT_EQ(kind_of_lspci("00:00.0 Host bridge: x\n\tKernel driver in use: y\n" + bytes), LspciKind::hex);
+  EXPECT_EQ(kind_of_lspci("00:00.0 Host bridge: x\n\tFlags: fast devsel\n" + bytes), LspciKind::hex);
+  EXPECT_EQ(kind_of_lspci("00:00.0 Host bridge: x\n\tStatus: Cap-\n" + bytes), LspciKind::text);
+  EXPECT_EQ(kind_of_lspci("00:00.0 Host bridge: x\n\tFlags: fast devsel\n00: 86 80\n\n"), LspciKind::text);
+}
+
 TEST(LspciText, AnswersHugeClaimsQuickly) {
   // Every function claims to have 65535 virtual ones.
   std::string text;

@@ -25,14 +25,20 @@ Error tree_error(ErrorCode code, const fs::path& root, std::string why, std::str
           .cure = std::move(cure)};
 }
 
-Result<void> check_root(const fs::path& root) {
+bool has_functions(const fs::path& root) {
+  std::error_code error;
+  return fs::is_directory(root / "bus" / "pci" / "devices", error);
+}
+
+// The folder that stands for /sys: the one named or, where that is a copy of more of a computer, the sys in it.
+Result<fs::path> find_root(const fs::path& root) {
   std::error_code error;
   if (!fs::exists(root, error))
     return fail(tree_error(ErrorCode::not_found, root, "there is no such folder", "name the folder of the copy"));
-  if (!fs::is_directory(root / "bus" / "pci" / "devices", error))
-    return fail(tree_error(ErrorCode::malformed, root, "it has no folder bus/pci/devices, so it is no sysfs tree",
-                           "copy /sys/bus/pci/devices and /sys/devices"));
-  return {};
+  if (has_functions(root)) return root;
+  if (has_functions(root / "sys")) return root / "sys";
+  return fail(tree_error(ErrorCode::malformed, root, "it has no folder bus/pci/devices, so it is no sysfs tree",
+                         "copy /sys/bus/pci/devices and /sys/devices"));
 }
 
 Result<std::vector<FunctionInfo>> load_functions(const sysfs::Tree& tree) {
@@ -65,8 +71,10 @@ void connect_virtual_functions(std::vector<FunctionInfo>& functions) {
 
 }  // namespace
 
-Result<TopologyParts> load_sysfs(const fs::path& root) {
-  if (auto checked = check_root(root); !checked) return fail(std::move(checked.error()));
+Result<TopologyParts> load_sysfs(const fs::path& folder) {
+  const auto found = find_root(folder);
+  if (!found) return fail(found.error());
+  const fs::path& root = *found;
   sysfs::Tree tree{.root = root, .is_live = root.lexically_normal() == "/sys" || root.lexically_normal() == "/sys/"};
   auto groups = sysfs::load_iommu_groups(root, tree.is_live);
   if (!groups) return fail(std::move(groups.error()));

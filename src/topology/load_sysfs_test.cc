@@ -81,6 +81,12 @@ class SysfsTree : public ::testing::Test {
   fs::path root_;
 };
 
+TEST_F(SysfsTree, ACopyOfTheFolderAboveSysIsTakenToo) {
+  const auto parts = load_sysfs(root_.parent_path());
+  ASSERT_TRUE(parts) << parts.error().message();
+  EXPECT_EQ(parts->functions.size(), 2u);
+}
+
 TEST_F(SysfsTree, TellsWhatConfigSpaceTells) {
   const auto parts = load();
   ASSERT_EQ(parts.functions.size(), 2u);

@@ -2,6 +2,7 @@
 #pragma once
 #include <barter/address.hpp>
 #include <barter/copy.hpp>
+#include <barter/io.hpp>
 #include <barter/known.hpp>
 #include <barter/machine.hpp>
 #include <barter/memory.hpp>

@@ -43,11 +43,11 @@ struct DriveUnit;
 
 // How often things go wrong on a software machine, as probabilities. All zero: never.
 struct Faults {
-  double lost_completion = 0;  // for each request a device makes
+  double surprise_removal = 0;  // for each step of a device
+  double lost_completion = 0;   // for each request a device makes
   double poisoned_completion = 0;
   double late_completion = 0;
-  double surprise_removal = 0;  // for each step of a device
-  double link_down = 0;
+  double link_down = 0;  // for each step of a device
 };
 
 // Puts a file into a drive of a software machine, as its first namespace.

@@ -106,6 +106,9 @@ class Lease {
   ~Lease();
   // The memory as the importer's DMA sees it. Valid while this lease lives.
   [[nodiscard]] std::span<const DmaSegment> segments() const;
+  // Whose DMA may use it, and for what. Not of an empty lease.
+  [[nodiscard]] Bdf importer() const;
+  [[nodiscard]] Access access() const;
 
  private:
   friend class peer::MappingState;

@@ -166,9 +166,9 @@ struct VerdictMatrix {
   [[nodiscard]] PairRoutes routes(Pair pair) const { return slot_routes[at(pair)]; }
   [[nodiscard]] std::uint16_t distance(Pair pair) const { return slot_distances[at(pair)]; }
 
-  std::size_t count = 0;                // functions
-  std::vector<std::uint32_t> slot_of;   // of each function
-  std::vector<std::uint32_t> twin_of;   // of each slot: what stands for another function of the same slot; mostly itself
+  std::size_t count = 0;               // functions
+  std::vector<std::uint32_t> slot_of;  // of each function
+  std::vector<std::uint32_t> twin_of;  // of each slot: what stands for another function of the same slot; mostly itself
   std::vector<PairRoutes> slot_routes;  // [slot of the provider * slots + slot of the client]
   std::vector<std::uint16_t> slot_distances;
 

@@ -67,6 +67,8 @@ Lease::~Lease() {
 std::span<const DmaSegment> Lease::segments() const {
   return mapping_ == nullptr ? std::span<const DmaSegment>{} : std::as_const(*mapping_).segments();
 }
+Bdf Lease::importer() const { return mapping_->importer(); }
+Access Lease::access() const { return mapping_->access(); }
 
 Mapping::Mapping(Mapping&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
 Mapping& Mapping::operator=(Mapping&& other) noexcept {

@@ -80,10 +80,10 @@ Faults faults_of(base::Random& random) {
   const auto rate = [&random](double most) {
     return random.chance(0.5) ? most * static_cast<double>(random.below(100)) / 100 : 0;
   };
-  return {.lost_completion = rate(0.002),
+  return {.surprise_removal = rate(0.0005),
+          .lost_completion = rate(0.002),
           .poisoned_completion = rate(0.01),
           .late_completion = rate(0.05),
-          .surprise_removal = rate(0.0005),
           .link_down = rate(0.001)};
 }
 

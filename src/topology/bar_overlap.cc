@@ -44,7 +44,7 @@ Result<void> refuse_overlapping_bars(std::span<const FunctionInfo> functions, st
       return fail({.code = ErrorCode::malformed,
                    .doing = "reading the BARs in",
                    .subject = std::string(source),
-                   .where = {},
+                   .where = "function " + claim.function.to_string(),
                    .why = fmt::format("{} overlaps {}", words(claim), words(*widest)),
                    .cure = "capture the machine again while nothing changes its devices"});
     if (widest == nullptr || widest->domain != claim.domain || claim.last > widest->last) widest = &claim;

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "topology/bar_overlap.h"
 #include "topology/load.h"
 #include "topology/load_lspci_around.h"
 #include "topology/load_lspci_text_function.h"
@@ -67,6 +68,9 @@ class LspciText {
       if (auto read = read_line(line); !read) return std::unexpected(std::move(read.error()));
     }
     if (auto whole = is_whole(last_line); !whole) return std::unexpected(std::move(whole.error()));
+    std::vector<FunctionInfo> claims;
+    for (const LspciFunction& function : functions_) claims.push_back(function.claims());
+    if (auto apart = refuse_overlapping_bars(claims, source_); !apart) return std::unexpected(std::move(apart.error()));
     return gather();
   }
 

@@ -181,6 +181,8 @@ std::optional<std::string> LspciFunction::add_region(std::string_view text) {
     bar.size_bytes = *size;
   else
     bar.size_bytes = Unknown{"lspci printed no size"};
+  if (text.find("[disabled]") == std::string_view::npos && text.find("[virtual]") == std::string_view::npos)
+    claimed_bars_.push_back(bar);
   info_.bars.push_back(std::move(bar));
   return std::nullopt;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "barter/topology.hpp"
 
@@ -42,6 +43,9 @@ class LspciFunction {
   [[nodiscard]] bool has_extended_capabilities() const { return extended_seen_; }
   [[nodiscard]] bool has_iommu_group() const { return info_.iommu_group.has_value(); }
   [[nodiscard]] bool is_of_virtual_machine() const { return of_virtual_machine_; }
+  // The function with only those BARs that it answers at: a BAR that is turned off may hold any address, and so may one
+  // that the kernel thinks to be elsewhere.
+  [[nodiscard]] FunctionInfo claims() const { return {.bdf = info_.bdf, .bars = claimed_bars_}; }
   // A bridge's header says which buses are behind it. Without that line nothing below the bridge can be placed.
   [[nodiscard]] bool is_bridge_without_buses() const;
   [[nodiscard]] const std::optional<VirtualFunctions>& virtual_functions() const { return virtual_functions_; }
@@ -63,6 +67,7 @@ class LspciFunction {
   void settle_access_control(const LspciDumpFacts& dump);
 
   FunctionInfo info_;
+  std::vector<BarInfo> claimed_bars_;
   std::size_t line_;
   Section section_ = Section::header;
   std::string_view register_;  // of the Express capability: "DevCtl", as long as its lines go on

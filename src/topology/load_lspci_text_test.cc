@@ -347,6 +347,21 @@ TEST(LspciText, AcsWithoutRegistersIsUnknownUnderItsOldNamesToo) {
   }
 }
 
+TEST(LspciText, RefusesBarsInOnePlaceUnlessOneIsOff) {
+  const auto message = [](const std::string& end) {
+    const auto parts = load_lspci_text(
+        "01:00.0 0108: 144d:a808\n\tStatus: Cap-\n\tRegion 0: Memory at df100000 (64-bit, non-prefetchable) "
+        "[size=16K]\n\n"
+        "02:00.0 0108: 144d:a808\n\tStatus: Cap-\n\tRegion 2: Memory at df103000 (32-bit, non-prefetchable) " +
+            end + "\n\n",
+        "overlap", names());
+    return parts ? "loaded" : parts.error().message();
+  };
+  EXPECT_THAT(message("[size=4K]"),
+              HasSubstr("function 0000:02:00.0: BAR 2 of 0000:02:00.0 at 0xdf103000 overlaps BAR 0 of 0000:01:00.0"));
+  EXPECT_EQ(message("[disabled] [size=4K]"), "loaded");
+}
+
 TEST(LspciText, BytesCountForMoreThanTheWordsOfLessThanTwoVs) {
   const std::string bytes = "00: 86 80 00 2f\n40: 00\n\n";
   EXPECT_EQ(kind_of_lspci("00:00.0 Host bridge: x\n" + bytes), LspciKind::hex);

@@ -31,7 +31,7 @@ class Known {
   const T* operator->() const { return &std::get<1>(state_); }
   T& operator*() { return std::get<1>(state_); }
   T* operator->() { return &std::get<1>(state_); }
-  [[nodiscard]] T value_or(T other) const { return has_value() ? std::get<1>(state_) : std::move(other); }
+  [[nodiscard]] T value_or(const T& other) const { return has_value() ? std::get<1>(state_) : other; }
   // Only when !has_value().
   [[nodiscard]] const std::string& why_unknown() const { return std::get<0>(state_).why; }
 

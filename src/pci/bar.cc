@@ -69,7 +69,7 @@ std::expected<std::vector<Bar>, Defect> decode_bars(const ConfigSpace& config, s
   const auto header = config.load<HeaderType>();
   const unsigned count = header ? bar_count(header->get(HeaderType::layout)) : 0;
   for (unsigned index = 0; index < count; ++index) {
-    const auto low = config.load<BaseAddress>(index * BaseAddress::kStrideBytes);
+    const auto low = config.load<BaseAddress>(std::size_t{index} * BaseAddress::kStrideBytes);
     if (!low) return bars;
     const bool has_sizing = index < sizing.size();
     const auto type_from = has_sizing ? BaseAddress::from(sizing[index]) : *low;
@@ -83,7 +83,7 @@ std::expected<std::vector<Bar>, Defect> decode_bars(const ConfigSpace& config, s
       return std::unexpected(Defect{offset_of(index), fmt::format("BAR {} has the reserved memory type 3", index)});
     const bool is_64bit = is_memory && type_from.get(BaseAddress::memory_type) == BaseAddress::kType64;
     if (is_64bit) {
-      const auto high = config.load<BaseAddress>((index + 1) * BaseAddress::kStrideBytes);
+      const auto high = config.load<BaseAddress>((std::size_t{index} + 1) * BaseAddress::kStrideBytes);
       if (index + 1 >= count || !high)
         return std::unexpected(
             Defect{offset_of(index),

@@ -151,6 +151,7 @@ class TreeCheck {
 
   void domains_hold(const std::map<std::string, std::size_t>& buses) {
     std::vector<const RootComplexDescription*> order;
+    order.reserve(machine_.root_complexes.size());
     for (const RootComplexDescription& root : machine_.root_complexes) order.push_back(&root);
     std::sort(order.begin(), order.end(), [](const auto* left, const auto* right) {
       return std::pair(left->domain, left->root_bus) < std::pair(right->domain, right->root_bus);

@@ -55,21 +55,21 @@ std::string controller_of(std::string_view block_device) {
 // Of the names that the operating system has for a function, the one that people use: a drive's, then a network
 // interface's, an RDMA device's, an accelerator's. OpenCL and X displays number what they see, so theirs come last.
 int rank_of(hwloc_obj_t device) {
-  enum : int { kDrive, kNetwork, kFabric, kAccelerator, kOther, kLast };
+  constexpr int kLast = 5;
   const std::string_view name = device->name;
   if (name.starts_with("opencl") || name.starts_with(":")) return kLast;
   switch (device->attr->osdev.type) {
     case HWLOC_OBJ_OSDEV_BLOCK:
-      return kDrive;
+      return 0;
     case HWLOC_OBJ_OSDEV_NETWORK:
-      return kNetwork;
+      return 1;
     case HWLOC_OBJ_OSDEV_OPENFABRICS:
-      return kFabric;
+      return 2;
     case HWLOC_OBJ_OSDEV_GPU:
     case HWLOC_OBJ_OSDEV_COPROC:
-      return kAccelerator;
+      return 3;
     default:
-      return kOther;
+      return 4;
   }
 }
 

@@ -62,7 +62,9 @@ class Check {
   }
 
  private:
-  Error error(std::string why, std::string cure = {}) const { return error_at(line_number_, std::move(why), cure); }
+  Error error(std::string why, std::string cure = {}) const {
+    return error_at(line_number_, std::move(why), std::move(cure));
+  }
   Error error_at(std::size_t line, std::string why, std::string cure = {}) const {
     return {.code = ErrorCode::malformed,
             .doing = "reading the hex dump",

@@ -69,6 +69,7 @@ class LspciText {
     }
     if (auto whole = is_whole(last_line); !whole) return std::unexpected(std::move(whole.error()));
     std::vector<FunctionInfo> claims;
+    claims.reserve(functions_.size());
     for (const LspciFunction& function : functions_) claims.push_back(function.claims());
     if (auto apart = refuse_overlapping_bars(claims, source_); !apart) return std::unexpected(std::move(apart.error()));
     return gather();
@@ -174,7 +175,8 @@ class LspciText {
     const auto physical = physical_functions();
     parts.functions.reserve(functions_.size());
     for (LspciFunction& function : functions_) {
-      FunctionInfo info = std::move(function).finish(of_domain.at(function.bdf().domain));
+      const DomainFacts& facts = of_domain.at(function.bdf().domain);
+      FunctionInfo info = std::move(function).finish(facts);
       if (const auto of = physical.find(info.bdf); of != physical.end()) info.physical_function = of->second;
       parts.functions.push_back(std::move(info));
     }

@@ -133,8 +133,7 @@ std::optional<std::string> LspciFunction::add_header_line(std::string_view text)
   } else if (text.starts_with("NUMA node: ")) {
     if (const auto node = number_after<std::int32_t>(text, "NUMA node: ")) info_.numa_node = *node;
   } else if (text.starts_with("IOMMU group: ")) {
-    if (const auto group = number_after<std::uint32_t>(text, "IOMMU group: "))
-      info_.iommu_group = std::optional(*group);
+    if (const auto group = number_after<std::uint32_t>(text, "IOMMU group: ")) info_.iommu_group = group;
   } else if (text.starts_with("Subsystem: ")) {
     // What QEMU gives the functions of its machines.
     if (text.ends_with("[1af4:1100]") || text.find("QEMU Virtual Machine") != std::string_view::npos)

@@ -15,8 +15,9 @@
 
 namespace barter::topology::sysfs {
 
-inline constexpr std::size_t kMaxAttributeBytes = 4096;     // a page, as in the kernel
-inline constexpr std::size_t kMaxCpuinfoBytes = 64 * 1024;  // what is read of it: the first processor is enough
+inline constexpr std::size_t kMaxAttributeBytes = 4096;  // a page, as in the kernel
+inline constexpr std::size_t kMaxCpuinfoBytes = std::size_t{64}
+                                                << 10;  // what is read of it: the first processor is enough
 inline constexpr std::size_t kMaxFolderEntries = 65536;
 
 [[nodiscard]] Error file_error(ErrorCode code, const std::filesystem::path& file, std::string why,

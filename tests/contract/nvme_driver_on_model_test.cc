@@ -129,7 +129,9 @@ class NvmeDriverOnModel : public ::testing::TestWithParam<Running> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Running, NvmeDriverOnModel, ::testing::Values(Running::stepped, Running::threaded),
-                         [](const auto& instance) { return instance.param == Running::stepped ? "stepped" : "threaded"; });
+                         [](const auto& instance) {
+                           return instance.param == Running::stepped ? "stepped" : "threaded";
+                         });
 
 TEST_P(NvmeDriverOnModel, ComesUpAndGoesDown) {
   ASSERT_NO_FATAL_FAILURE(plug(drive_setup({512, 4096})));

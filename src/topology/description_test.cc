@@ -68,7 +68,7 @@ TEST(Description, TwoNvmeIsOneSwitchWithTwoDrives) {
   ASSERT_TRUE(nvme0.drive);
   EXPECT_EQ(nvme0.drive->cmb_bytes, 67108864u);
   ASSERT_EQ(nvme0.drive->namespaces.size(), 1u);
-  EXPECT_EQ(nvme0.drive->namespaces[0].size_bytes, 4294967296u);
+  EXPECT_EQ(nvme0.drive->namespaces[0].size_bytes, 1073741824u);
   EXPECT_EQ(nvme0.drive->namespaces[0].block_bytes, 512u);
   EXPECT_EQ(machine->functions[1].drive->cmb_bytes, 0u);
 }

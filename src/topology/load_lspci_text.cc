@@ -175,7 +175,7 @@ class LspciText {
     const auto physical = physical_functions();
     parts.functions.reserve(functions_.size());
     for (LspciFunction& function : functions_) {
-      const DomainFacts& facts = of_domain.at(function.bdf().domain);
+      const LspciDumpFacts& facts = of_domain.at(function.bdf().domain);
       FunctionInfo info = std::move(function).finish(facts);
       if (const auto of = physical.find(info.bdf); of != physical.end()) info.physical_function = of->second;
       parts.functions.push_back(std::move(info));

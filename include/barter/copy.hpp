@@ -76,6 +76,7 @@ struct CopyReport {
 // On an error the destination holds some chunks of the copy and some of its old bytes; the error says how many bytes had
 // arrived. Nothing is written at all when the error is in the request: a missing route under P2p::required, a destination
 // that is too small or has no room, an offset that is not a whole block.
-[[nodiscard]] Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination, CopyOptions options = {});
+[[nodiscard]] Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination,
+                                      const CopyOptions& options = {});
 
 }  // namespace barter

@@ -17,7 +17,6 @@ namespace barter {
 namespace {
 
 using machine::DriveUnit;
-using machine::Endpoint;
 using transfer::Job;
 
 constexpr std::uint32_t kMaxQueueDepth = 256;
@@ -184,7 +183,7 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
 
 std::string_view name_of(CopyRoute route) { return route == CopyRoute::peer ? "peer" : "host"; }
 
-Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination, CopyOptions options) {
+Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination, const CopyOptions& options) {
   if (!source) return std::unexpected(std::move(source.error()));
   if (!destination) return std::unexpected(std::move(destination.error()));
   if (source->drive.machine_state() != destination->drive.machine_state())

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -55,6 +56,13 @@ class Endpoint {
   // Host memory for this endpoint's DMA; and another endpoint's made reachable for this one.
   [[nodiscard]] virtual Result<pci::DmaBuffer> allocate(std::uint64_t bytes) = 0;
   [[nodiscard]] virtual Result<pci::DmaBuffer> share(const pci::DmaBuffer& other) = 0;
+};
+
+// What drives a drive. Endpoints go before it.
+class EndpointFactory {
+ public:
+  virtual ~EndpointFactory() = default;
+  [[nodiscard]] virtual Result<std::unique_ptr<Endpoint>> open_endpoint(std::uint32_t capacity) = 0;
 };
 
 }  // namespace barter::machine

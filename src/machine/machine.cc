@@ -5,9 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "drivers/nvme/cmb_exporter.h"
-#include "drivers/nvme/controller.h"
-#include "drivers/nvme/drive_importer.h"
 #include "machine/software.h"
 #include "machine/sources.h"
 #include "machine/state.h"
@@ -60,8 +57,8 @@ Result<RevokeReport> Provider::take_back(RevokeOptions options) {
 
 Bdf Drive::bdf() const { return unit_->bdf; }
 const std::string& Drive::name() const { return unit_->name; }
-std::uint64_t Drive::size_bytes() const { return unit_->controller->namespaces().front().size_bytes(); }
-std::uint32_t Drive::block_bytes() const { return unit_->controller->namespaces().front().block_bytes; }
+std::uint64_t Drive::size_bytes() const { return unit_->size_bytes; }
+std::uint32_t Drive::block_bytes() const { return unit_->block_bytes; }
 Result<Provider> Drive::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 
 Result<Mapping> Drive::map(const Region& region, MapOptions options) const {

@@ -1,5 +1,7 @@
-// A drive's first namespace as an Endpoint.
+// A drive's first namespace as an Endpoint, and the drive that our own NVMe driver drives, wherever its function is.
 #pragma once
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,16 +9,31 @@
 #include "drivers/nvme/controller.h"
 #include "machine/endpoint.h"
 #include "machine/state.h"
+#include "peer/dma_domain.h"
 
 namespace barter::machine {
 
+// Makes sure that writes to this part of the first namespace won't fail for want of space; see Endpoint::reserve.
+using ReserveRule = std::function<Result<void>(std::uint64_t offset, std::uint64_t bytes)>;
+
+struct NvmeDrive {
+  std::unique_ptr<pci::Function> function;
+  peer::DmaDomain& domain;  // outlives the unit
+  ReserveRule reserve;      // empty: a drive that has its space
+  drivers::nvme::ControllerOptions options;
+};
+
+// Everything that the driver does for one drive: fills in all of the unit but its name and BDF.
+[[nodiscard]] Result<void> bring_up(DriveUnit& unit, NvmeDrive drive);
+
 class NvmeEndpoint final : public Endpoint {
  public:
-  // The drive and the backend outlive the endpoint.
-  [[nodiscard]] static Result<std::unique_ptr<NvmeEndpoint>> create(DriveUnit& drive, Backend& backend,
-                                                                    std::uint32_t capacity);
+  // The controller outlives the endpoint.
+  [[nodiscard]] static Result<std::unique_ptr<NvmeEndpoint>> create(std::string name,
+                                                                    drivers::nvme::Controller& controller,
+                                                                    ReserveRule reserve, std::uint32_t capacity);
 
-  [[nodiscard]] const std::string& name() const override { return drive_.name; }
+  [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] std::uint64_t size_bytes() const override { return space_.size_bytes(); }
   [[nodiscard]] std::uint32_t block_bytes() const override { return space_.block_bytes; }
   [[nodiscard]] std::uint64_t max_piece_bytes() const override { return max_piece_bytes_; }
@@ -31,11 +48,12 @@ class NvmeEndpoint final : public Endpoint {
   [[nodiscard]] Result<pci::DmaBuffer> share(const pci::DmaBuffer& other) override;
 
  private:
-  NvmeEndpoint(DriveUnit& drive, Backend& backend, const drivers::nvme::NamespaceFacts& space,
+  NvmeEndpoint(std::string name, drivers::nvme::Controller& controller, ReserveRule reserve,
                std::unique_ptr<drivers::nvme::QueuePair> queue);
 
-  DriveUnit& drive_;
-  Backend& backend_;
+  std::string name_;
+  drivers::nvme::Controller& controller_;
+  ReserveRule reserve_;
   drivers::nvme::NamespaceFacts space_;
   std::uint64_t max_piece_bytes_;
   std::unique_ptr<drivers::nvme::QueuePair> queue_;

@@ -9,10 +9,8 @@
 
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
-#include "drivers/nvme/cmb_exporter.h"
-#include "drivers/nvme/controller.h"
-#include "drivers/nvme/drive_importer.h"
 #include "fabric/fabric.h"
+#include "machine/nvme_endpoint.h"
 
 namespace barter::machine {
 namespace {
@@ -47,10 +45,6 @@ class SoftwareBackend final : public Backend {
             .write = verdict.by_wire.write.route,
             .distance = verdict.by_linux.distance.value_or(0),
             .why = why(verdict)};
-  }
-
-  [[nodiscard]] Result<void> reserve(const DriveUnit& drive, std::uint64_t offset, std::uint64_t bytes) override {
-    return devices::nvme::reserve(*models_.at(drive.name), kFirstNamespace, offset, bytes);
   }
 
   [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
@@ -140,26 +134,19 @@ Result<fabric::Device*> plug_drive(fabric::Fabric& fabric, const FunctionDescrip
   return model;
 }
 
-// Everything that the driver does for one drive. A drive that fails here stays, with its error: the others work on.
-Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit) {
+Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit, fabric::Device& model) {
   auto function = fabric.function(unit.bdf);
   if (!function) return std::unexpected(std::move(function.error()));
-  auto controller = drivers::nvme::Controller::create(std::move(*function), {});
-  if (!controller) return std::unexpected(std::move(controller.error()));
-  if ((*controller)->namespaces().empty())
-    return fail({.code = ErrorCode::unsupported,
-                 .doing = "opening the drive",
-                 .subject = unit.name,
-                 .why = "it has no namespace"});
-  unit.controller = std::move(*controller);
-  unit.importer = std::make_unique<drivers::nvme::DriveImporter>(*unit.controller, fabric.domain(unit.bdf));
-  if (unit.controller->controller_memory())
-    unit.exporter = std::make_unique<drivers::nvme::CmbExporter>(*unit.controller);
-  return {};
+  const auto reserve = [&model](std::uint64_t offset, std::uint64_t bytes) {
+    return devices::nvme::reserve(model, kFirstNamespace, offset, bytes);
+  };
+  return machine::bring_up(
+      unit, {.function = std::move(*function), .domain = fabric.domain(unit.bdf), .reserve = reserve, .options = {}});
 }
 
+// A drive that can't be brought up stays, with its error: the others work on.
 std::vector<std::unique_ptr<DriveUnit>> bring_up_drives(fabric::Fabric& fabric, const Description& description,
-                                                        TopologyParts& parts) {
+                                                        const Models& models, TopologyParts& parts) {
   std::vector<std::unique_ptr<DriveUnit>> drives;
   for (const FunctionDescription& function : description.functions) {
     if (!function.drive) continue;
@@ -168,10 +155,9 @@ std::vector<std::unique_ptr<DriveUnit>> bring_up_drives(fabric::Fabric& fabric, 
     auto& unit = drives.emplace_back(std::make_unique<DriveUnit>());
     unit->name = function.name;
     unit->bdf = *bdf;
-    if (auto up = bring_up(fabric, *unit); !up) unit->trouble = std::move(up.error());
+    if (auto up = bring_up(fabric, *unit, *models.at(unit->name)); !up) unit->trouble = std::move(up.error());
     const auto info = std::ranges::find(parts.functions, *bdf, &FunctionInfo::bdf);
-    if (info != parts.functions.end() && unit->controller)
-      info->controller_memory = unit->controller->controller_memory();
+    if (info != parts.functions.end() && !unit->trouble) info->controller_memory = unit->controller_memory;
   }
   return drives;
 }
@@ -193,7 +179,7 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
   TopologyParts parts = (*fabric)->topology();
   if (options.cpu) parts.cpu = *options.cpu;
-  auto drives = bring_up_drives(**fabric, description, parts);
+  auto drives = bring_up_drives(**fabric, description, models, parts);
   auto topology = Topology::build(std::move(parts));
   if (!topology) return std::unexpected(std::move(topology.error()));
   auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models));

@@ -5,15 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "drivers/nvme/cmb_exporter.h"
-#include "drivers/nvme/controller.h"
-#include "drivers/nvme/drive_importer.h"
-#include "machine/nvme_endpoint.h"
-
 namespace barter::machine {
-
-DriveUnit::DriveUnit() = default;
-DriveUnit::~DriveUnit() = default;
 
 State::State(std::string name, Topology topology, std::string why_nothing_moves)
     : name_(std::move(name)), topology_(std::move(topology)), why_nothing_moves_(std::move(why_nothing_moves)) {}
@@ -31,12 +23,22 @@ State::State(std::string name, Topology topology, std::unique_ptr<Backend> backe
 State::~State() = default;
 
 Result<void> State::connect() {
-  for (const auto& drive : drives_) {
-    if (drive->exporter)
-      if (auto added = exchange_->add(*drive->exporter); !added) return added;
-    if (drive->importer)
-      if (auto added = exchange_->add(*drive->importer); !added) return added;
-  }
+  for (const auto& drive : drives_)
+    if (auto connected = connect(*drive); !connected) return connected;
+  return {};
+}
+
+Result<void> State::connect(const DriveUnit& drive) {
+  // The first of the parts of a drive brings in what they share.
+  const auto is_first = [&](auto member) {
+    const auto first =
+        std::ranges::find_if(drives_, [&](const auto& other) { return (*other).*member == drive.*member; });
+    return first != drives_.end() && first->get() == &drive;
+  };
+  if (drive.exporter && is_first(&DriveUnit::exporter))
+    if (auto added = exchange_->add(*drive.exporter); !added) return added;
+  if (drive.importer && is_first(&DriveUnit::importer))
+    if (auto added = exchange_->add(*drive.importer); !added) return added;
   return {};
 }
 
@@ -52,6 +54,13 @@ Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
     if (drive->name != name_or_bdf && !(bdf && drive->bdf == *bdf)) continue;
     if (drive->trouble) return fail(*drive->trouble);
     return drive.get();
+  }
+  auto brought_up = backend_->bring_up(name_or_bdf);
+  if (!brought_up) return std::unexpected(std::move(brought_up.error()));
+  if (*brought_up) {
+    DriveUnit& drive = *drives_.emplace_back(std::move(*brought_up));
+    if (auto connected = connect(drive); !connected) return std::unexpected(std::move(connected.error()));
+    return &drive;
   }
   std::string names;
   for (const auto& drive : drives_) names += (names.empty() ? "" : ", ") + drive->name;
@@ -104,10 +113,6 @@ Result<Provider> State::nearest_provider(std::span<const Bdf> clients) {
   const auto choice = exchange_->nearest_provider(clients);
   if (!choice) return std::unexpected(choice.error());
   return provider(choice->exporter->function().to_string());
-}
-
-Result<std::unique_ptr<Endpoint>> State::open_endpoint(DriveUnit& drive, std::uint32_t capacity) {
-  return NvmeEndpoint::create(drive, *backend_, capacity);
 }
 
 }  // namespace barter::machine

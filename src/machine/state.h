@@ -11,29 +11,25 @@
 #include "barter/machine.hpp"
 #include "base/clock.h"
 #include "machine/endpoint.h"
+#include "peer/driven_importer.h"
 #include "peer/exchange.h"
-
-namespace barter::drivers::nvme {
-class CmbExporter;
-class Controller;
-class DriveImporter;
-}  // namespace barter::drivers::nvme
+#include "peer/owned_exporter.h"
 
 namespace barter::machine {
 
-// One drive, brought up. Members are destroyed from the last to the first: what reaches the controller goes before it.
+// One place that bytes are copied from and to, brought up: a drive, or a part of one that has a name of its own. The parts of
+// one drive share its exporter and importer. Members are destroyed from the last to the first: what reaches the drive goes
+// before what drives it.
 struct DriveUnit {
-  DriveUnit();
-  ~DriveUnit();
-  DriveUnit(const DriveUnit&) = delete;
-  DriveUnit& operator=(const DriveUnit&) = delete;
-
   std::string name;
   Bdf bdf;
   std::optional<Error> trouble;  // why it could not be brought up; then there is nothing below
-  std::unique_ptr<drivers::nvme::Controller> controller;
-  std::unique_ptr<drivers::nvme::CmbExporter> exporter;  // null: the drive shares no memory
-  std::unique_ptr<drivers::nvme::DriveImporter> importer;
+  std::uint64_t size_bytes = 0;
+  std::uint32_t block_bytes = 0;
+  std::optional<ControllerMemoryInfo> controller_memory;  // what its driver has read of it
+  std::shared_ptr<EndpointFactory> driver;
+  std::shared_ptr<peer::OwnedExporter> exporter;  // null: the drive shares no memory
+  std::shared_ptr<peer::DrivenImporter> importer;
 };
 
 // Bytes that devices have moved to and from host memory since the machine was opened.
@@ -42,15 +38,16 @@ struct HostTraffic {
   std::uint64_t control_bytes = 0;  // queues and lists
 };
 
-// What only one kind of machine can do. The software machine implements it; so will this computer.
+// What only one kind of machine can do.
 class Backend {
  public:
   virtual ~Backend() = default;
   [[nodiscard]] virtual base::Clock& clock() = 0;
   [[nodiscard]] virtual HostTraffic traffic() const = 0;
   [[nodiscard]] virtual peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) = 0;
-  // Makes sure that writes to this part of a drive won't fail for want of space.
-  [[nodiscard]] virtual Result<void> reserve(const DriveUnit& drive, std::uint64_t offset, std::uint64_t bytes) = 0;
+  // A drive that is not among those that were brought up with the machine, by a name that means something here alone (a
+  // partition, a file). Null if the name means nothing.
+  [[nodiscard]] virtual Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view) { return nullptr; }
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.
   [[nodiscard]] virtual std::string last_trouble(const DriveUnit& drive) = 0;
 };
@@ -78,9 +75,10 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] Result<Provider> nearest_provider(std::span<const Bdf> clients);
   [[nodiscard]] Result<DriveUnit*> find_drive(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_provider(std::string_view name_or_bdf);
-  [[nodiscard]] Result<std::unique_ptr<Endpoint>> open_endpoint(DriveUnit& drive, std::uint32_t capacity);
 
  private:
+  [[nodiscard]] Result<void> connect(const DriveUnit& drive);
+
   std::string name_;
   Topology topology_;
   std::string why_nothing_moves_;

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
-#include "drivers/nvme/drive_importer.h"
 #include "machine/state.h"
 #include "transfer/pipeline.h"
 #include "transfer/plan.h"
@@ -143,9 +142,9 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
   DriveUnit& to = destination.drive.unit();
   const auto plan = transfer::make_plan(machine, from, to, options);
   if (!plan) return std::unexpected(plan.error());
-  auto source_endpoint = machine.open_endpoint(from, options.queue_depth);
+  auto source_endpoint = from.driver->open_endpoint(options.queue_depth);
   if (!source_endpoint) return std::unexpected(std::move(source_endpoint.error()));
-  auto destination_endpoint = machine.open_endpoint(to, options.queue_depth);
+  auto destination_endpoint = to.driver->open_endpoint(options.queue_depth);
   if (!destination_endpoint) return std::unexpected(std::move(destination_endpoint.error()));
   if ((*destination_endpoint)->is_read_only())
     return refuse(ErrorCode::refused, source, destination, fmt::format("{} is write-protected", to.name));

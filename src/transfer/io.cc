@@ -92,7 +92,7 @@ Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction
                                                         : "the memory is mapped for writing only");
   if (part.bytes == 0 && part.memory_offset < memory_bytes) part.bytes = memory_bytes - part.memory_offset;
   if (auto checked = check_part(drive, direction, part, memory_bytes); !checked) return checked;
-  auto endpoint = drive.machine_state()->open_endpoint(drive.unit(), kInFlight);
+  auto endpoint = drive.unit().driver->open_endpoint(kInFlight);
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
   return move(**endpoint, drive.machine_state()->backend().clock(), direction, part, lease.segments());
 }
@@ -105,7 +105,7 @@ Result<void> move_by_buffer(const Drive& drive, DrivePart part, Direction direct
     return refuse(ErrorCode::invalid_argument, drive, direction,
                   fmt::format("the memory has {} bytes, and all of it takes part", bytes.size()));
   if (auto checked = check_part(drive, direction, part, bytes.size()); !checked) return checked;
-  auto endpoint = drive.machine_state()->open_endpoint(drive.unit(), kInFlight);
+  auto endpoint = drive.unit().driver->open_endpoint(kInFlight);
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
   auto buffer = (*endpoint)->allocate(bytes.size());
   if (!buffer) return std::unexpected(std::move(buffer.error()));

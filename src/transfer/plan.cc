@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "barter/verdict.hpp"
-#include "drivers/nvme/cmb_exporter.h"
 
 namespace barter::transfer {
 namespace {

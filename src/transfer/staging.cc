@@ -5,8 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "drivers/nvme/cmb_exporter.h"
-#include "drivers/nvme/drive_importer.h"
 
 namespace barter::transfer {
 namespace {

@@ -1,7 +1,5 @@
 #include "drivers/nvme/cmb_exporter.h"
 
-#include <utility>
-
 namespace barter::drivers::nvme {
 namespace {
 
@@ -14,20 +12,12 @@ bool includes(Access access, Access part) { return (static_cast<unsigned>(access
 
 }  // namespace
 
-CmbExporter::CmbExporter(Controller& controller, Consent consent)
+CmbExporter::CmbExporter(Controller& controller)
     : function_(controller.function().bdf()),
       info_(controller.controller_memory().value_or(ControllerMemoryInfo{})),
       size_bytes_(exported_bytes(controller)),
       address_(controller.controller_memory_address()),
-      bytes_(controller.controller_memory_bytes()) {
-  on_request(std::move(consent));
-}
-
-void CmbExporter::on_request(Consent consent) {
-  auto shared = consent ? std::make_shared<const Consent>(std::move(consent)) : nullptr;
-  const std::lock_guard lock(mutex_);
-  consent_.swap(shared);
-}
+      bytes_(controller.controller_memory_bytes()) {}
 
 Access CmbExporter::hardware_access() const {
   return info_.read_data || info_.write_data ? Access::read_write : Access::read;
@@ -38,7 +28,7 @@ std::span<std::byte> CmbExporter::cpu_bytes(MemoryRange range) {
   return bytes_.subspan(range.offset, range.bytes);
 }
 
-Answer CmbExporter::decide(const Request& request) {
+std::optional<Answer> CmbExporter::ruled_out(const Request& request) const {
   if (!MemoryRange{0, size_bytes_}.contains(request.range))
     return Answer::refuse("the range is not within the drive's memory buffer");
   const bool is_own = request.importer == function_;
@@ -49,13 +39,7 @@ Answer CmbExporter::decide(const Request& request) {
     return Answer::refuse("the drive's memory buffer takes no data that the drive reads (CMBSZ.RDS is 0)");
   if (includes(request.access, by_write_data) && !info_.write_data)
     return Answer::refuse("the drive's memory buffer takes no data that the drive is to write (CMBSZ.WDS is 0)");
-
-  std::shared_ptr<const Consent> consent;
-  {
-    const std::lock_guard lock(mutex_);
-    consent = consent_;
-  }
-  return consent ? (*consent)(request) : Answer::direct();
+  return std::nullopt;
 }
 
 }  // namespace barter::drivers::nvme

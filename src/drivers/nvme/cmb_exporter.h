@@ -1,4 +1,4 @@
-// A drive's controller memory buffer, exported to peers (peer/exporter.h).
+// A drive's controller memory buffer, exported to peers (peer/owned_exporter.h).
 //
 // What a CMB is good for is said by two bits of CMBSZ, from the view of the drive's own commands (NVMe base 2.0,
 // section 3.1.3.12): RDS, data of commands that move from controller to host (Read) may be put there; WDS, data of
@@ -10,33 +10,31 @@
 //
 // As memory on the bus it can be read and written by any peer in either case, and no register says otherwise. But a
 // drive that lacks the bit has not promised to take data of that kind, and Linux publishes a CMB only with both. So
-// hardware_access() is the sum over both halves, and decide() refuses the half that a missing bit rules out. With
+// hardware_access() is the sum over both halves, and ruled_out() refuses the half that a missing bit rules out. With
 // neither bit everything is refused.
 //
 // Threads: any, as the seam asks. The controller outlives the exporter.
 #pragma once
-#include <memory>
-#include <mutex>
+#include <optional>
 
 #include "drivers/nvme/controller.h"
-#include "peer/exporter.h"
+#include "peer/owned_exporter.h"
 
 namespace barter::drivers::nvme {
 
-class CmbExporter final : public peer::Exporter {
+class CmbExporter final : public peer::OwnedExporter {
  public:
-  // The controller has a CMB. Without a consent of one's own, every request that the hardware can serve is direct.
-  explicit CmbExporter(Controller& controller, Consent consent = {});
-
-  // Decides from now on; empty: as at first. It may be called from several threads at once.
-  void on_request(Consent consent);
+  // The controller has a CMB.
+  explicit CmbExporter(Controller& controller);
 
   [[nodiscard]] Bdf function() const override { return function_; }
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
   [[nodiscard]] BusAddress bus_address() const override { return address_; }
   [[nodiscard]] Access hardware_access() const override;
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange range) override;
-  [[nodiscard]] Answer decide(const Request& request) override;
+
+ protected:
+  [[nodiscard]] std::optional<Answer> ruled_out(const Request& request) const override;
 
  private:
   Bdf function_;
@@ -44,8 +42,6 @@ class CmbExporter final : public peer::Exporter {
   std::uint64_t size_bytes_;  // less what the driver keeps for queues
   BusAddress address_;
   std::span<std::byte> bytes_;
-  std::mutex mutex_;  // guards the pointer; what it points to never changes
-  std::shared_ptr<const Consent> consent_;
 };
 
 }  // namespace barter::drivers::nvme

@@ -75,7 +75,8 @@ TEST(CmbExporter, EachBitAllowsOneWayThrough) {
 
 TEST(CmbExporter, TheOwnerDecides) {
   Drive drive;
-  CmbExporter exporter(*drive.controller, [](const Request& request) {
+  CmbExporter exporter(*drive.controller);
+  exporter.on_request([](const Request& request) {
     return request.importer == kPeer ? Answer::by_way_of_host() : Answer::refuse("not you");
   });
   EXPECT_EQ(ask(exporter, kPeer, Access::read), Answer::Kind::by_way_of_host);
@@ -88,7 +89,8 @@ TEST(DriveImporter, RemembersAndPassesOnWhatWasTakenBack) {
   Drive drive;
   peer::NoIommu domain;
   std::vector<peer::MappingId> told;
-  DriveImporter importer(*drive.controller, domain, [&](peer::MappingId mapping) { told.push_back(mapping); });
+  DriveImporter importer(*drive.controller, domain);
+  importer.on_invalidate([&](peer::MappingId mapping) { told.push_back(mapping); });
   EXPECT_EQ(&importer.domain(), &domain);
   EXPECT_FALSE(importer.was_invalidated({}));
   importer.invalidate({.slot = 3, .generation = 2});

@@ -87,6 +87,12 @@ without_aslr() {
   fi
 }
 
+# ccache knows an object again in any checkout: paths below it count as relative, and the folder itself does not count.
+use_ccache() {
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+  [ -n "${HOME:-}" ] || export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache}
+}
+
 # configure PRESET: only if it was not done yet, or the presets have changed since. Ninja looks after the rest.
 configure() {
   local folder=build/$1 launcher=()
@@ -103,7 +109,7 @@ build_preset() {
   local preset=$1 target targets=()
   shift
   for target in "$@"; do targets+=(--target "$target"); done
-  [ -n "${HOME:-}" ] || export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache}
+  use_ccache
   configure "$preset"
   without_aslr "$preset" cmake --build "build/$preset" --parallel "$(jobs)" "${targets[@]}"
 }

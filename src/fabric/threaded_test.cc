@@ -162,20 +162,21 @@ TEST(Threaded, EverybodyAtOnce) {
   std::thread other([&] {
     for (std::uint32_t round = 0; round < 200; ++round) bar->store32({8}, round);
   });
-  int interrupts = 0;
   for (std::uint32_t round = 0; round < 100; ++round) {
     bar->store32({4}, round);
     const std::uint32_t before = rings.load(std::memory_order_acquire);
     ASSERT_TRUE(base::wait_until(clock, soon(clock), [&] { return rings.load(std::memory_order_acquire) > before; }));
     static_cast<void>(machine.fabric->counters());
-    if (b->take_interrupt(0)) ++interrupts;
+    static_cast<void>(b->take_interrupt(0));
     if (round % 25 == 24) {
       ASSERT_TRUE(b->reset());
       ASSERT_TRUE(b->enable_interrupts(1));
     }
   }
   other.join();
-  EXPECT_GT(interrupts, 0);
+  // However late the device's thread gets its turn, an interrupt of it arrives.
+  bar->store32({4}, 1);
+  EXPECT_TRUE(base::wait_until(clock, soon(clock), [&] { return b->take_interrupt(0); }));
   EXPECT_EQ(machine.devices[1]->resets, 4);
 }
 

@@ -25,6 +25,7 @@ struct Pair {
 // The size that the sizing bits tell: the lowest bit that could be written. Above it every bit must be writable, up to the
 // register's width; an I/O BAR may leave its upper 16 bits zero.
 std::optional<std::uint64_t> size_of(std::uint64_t writable, const Bar& bar) {
+  if (writable == 0) return std::nullopt;  // attributes, and no bit of an address
   const std::uint64_t size = writable & (~writable + 1);
   const std::uint64_t contiguous = ~(size - 1);
   const std::uint64_t width_mask = bar.is_64bit ? ~std::uint64_t{0} : 0xffffffff;

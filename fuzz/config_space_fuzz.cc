@@ -1,9 +1,11 @@
 // Config space is whatever a device, a hypervisor or a file says. The first byte chooses where the known bytes end; from
-// the second on, they are the config space.
+// the second on, they are the config space. The last 24 bytes are also what the BARs read back when they are sized.
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <span>
 
 #include "pci/bar.h"
@@ -39,6 +41,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)barter::pci::prefetchable_window(config);
   (void)barter::pci::io_window(config);
   (void)barter::pci::decode_bars(config);
+  std::array<std::uint32_t, 6> sizing{};
+  const std::size_t tail_bytes = std::min(size, sizeof sizing);
+  std::memcpy(sizing.data(), data + (size - tail_bytes), tail_bytes);
+  (void)barter::pci::decode_bars(config, sizing);
   const auto function = barter::topology::function_from_config({0, 1, 2, 3}, config, "fuzz");
   if (function) require(function->bars.size() <= 6);
   require(barter::topology::virtual_functions_of({0, 1, 2, 3}, config).size() <= 0x10000);

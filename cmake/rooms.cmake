@@ -27,6 +27,8 @@ function(barter_test name)
   cmake_parse_arguments(TEST "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main ${RAPIDCHECK} barter_flags)
+  # What is tested is optimised; the tests themselves compile in half the time when they are less so.
+  target_compile_options(${name} PRIVATE -O1)
   # Only those that read files of the checkout are told where it is: the objects of all others are the same in every
   # checkout, and ccache finds them again.
   foreach(source ${TEST_SOURCES})

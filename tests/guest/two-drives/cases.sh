@@ -19,6 +19,12 @@ case_barter_sees_the_switch() {
   expect_text 'bus_address' said
 }
 
+case_another_user_sees_less() {
+  su nobody -s /bin/sh -c 'id -u; head -c 1 "$1"' - "$(block nvme0)" >said 2>&1 && fail 'nobody may read a drive'
+  expect_text 65534 said
+  expect_text 'Permission denied' said
+}
+
 case_the_monitor_takes_a_drive_away() {
   gone=/sys/bus/pci/devices/$(function_of nvme1)
   monitor device_del nvme1

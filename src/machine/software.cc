@@ -11,6 +11,7 @@
 #include "devices/nvme/controller.h"
 #include "fabric/fabric.h"
 #include "machine/nvme_endpoint.h"
+#include "machine/wire_route.h"
 
 namespace barter::machine {
 namespace {
@@ -38,13 +39,7 @@ class SoftwareBackend final : public Backend {
 
   // The fabric does what the wire rule says, so that is the rule here.
   [[nodiscard]] peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) override {
-    // A device that reaches its own memory by its own engine never puts a request on the bus.
-    if (client == provider) return {.read = Route::bus_address, .write = Route::bus_address};
-    const Verdict verdict = topology.verdict({.client = client, .provider = provider});
-    return {.read = verdict.by_wire.read.route,
-            .write = verdict.by_wire.write.route,
-            .distance = verdict.by_linux.distance.value_or(0),
-            .why = why(verdict)};
+    return wire_route(topology, client, provider);
   }
 
   [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
@@ -55,17 +50,6 @@ class SoftwareBackend final : public Backend {
   [[nodiscard]] fabric::Fabric& fabric() { return *fabric_; }
 
  private:
-  // What the facts of the worse direction say.
-  static std::string why(const Verdict& verdict) {
-    const auto leads = [](Route route) { return route == Route::bus_address || route == Route::through_host_bridge; };
-    const WireAnswer& answer = leads(verdict.by_wire.read.route) ? verdict.by_wire.write : verdict.by_wire.read;
-    if (leads(answer.route)) return {};
-    std::string text;
-    for (const Fact& fact : answer.facts)
-      text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", fact.function, fact.says);
-    return text;
-  }
-
   std::unique_ptr<fabric::Fabric> fabric_;
   Models models_;
 };

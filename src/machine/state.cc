@@ -16,7 +16,7 @@ State::State(std::string name, Topology topology, std::unique_ptr<Backend> backe
       topology_(std::move(topology)),
       backend_(std::move(backend)),
       drives_(std::move(drives)),
-      exchange_(std::make_unique<peer::Exchange>(backend_->clock(), [this](Bdf client, Bdf provider) {
+      exchange_(std::make_shared<peer::Exchange>(backend_->clock(), [this](Bdf client, Bdf provider) {
         return backend_->route(topology_, client, provider);
       })) {}
 
@@ -39,6 +39,7 @@ Result<void> State::connect(const DriveUnit& drive) {
     if (auto added = exchange_->add(*drive.exporter); !added) return added;
   if (drive.importer && is_first(&DriveUnit::importer))
     if (auto added = exchange_->add(*drive.importer); !added) return added;
+  backend_->joined(drive, exchange_);
   return {};
 }
 

@@ -48,6 +48,8 @@ class Backend {
   // A drive that is not among those that were brought up with the machine, by a name that means something here alone (a
   // partition, a file). Null if the name means nothing.
   [[nodiscard]] virtual Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view) { return nullptr; }
+  // The drive is part of the exchange now.
+  virtual void joined(const DriveUnit&, std::weak_ptr<peer::Exchange>) {}
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.
   [[nodiscard]] virtual std::string last_trouble(const DriveUnit& drive) = 0;
 };
@@ -85,7 +87,7 @@ class State : public std::enable_shared_from_this<State> {
   // Destroyed from the last to the first: revocation, then drives, then the machine below them.
   std::unique_ptr<Backend> backend_;
   std::vector<std::unique_ptr<DriveUnit>> drives_;
-  std::unique_ptr<peer::Exchange> exchange_;
+  std::shared_ptr<peer::Exchange> exchange_;  // nobody keeps it longer than a call
 };
 
 }  // namespace barter::machine

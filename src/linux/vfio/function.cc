@@ -171,7 +171,12 @@ Result<pci::DmaBuffer> VfioFunction::allocate_dma(std::uint64_t bytes, pci::DmaU
 }
 
 Result<pci::DmaBuffer> VfioFunction::share_dma(const pci::DmaBuffer& other) {
-  return share_host_memory(host_, group_, other, name_);
+  if (!accepts_any_memory_ && !host_->is_lent(other.bytes()))
+    return fail({.code = ErrorCode::invalid_argument,
+                 .doing = "sharing host memory with",
+                 .subject = name_,
+                 .why = "no function of this machine has allocated it"});
+  return share_host_memory(host_, group_, other);
 }
 
 Result<void> VfioFunction::reset() {

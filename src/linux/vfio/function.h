@@ -40,6 +40,10 @@ class VfioFunction final : public pci::Function {
   [[nodiscard]] bool take_interrupt(unsigned vector) override { return interrupts_.take(vector); }
   [[nodiscard]] Result<void> reset() override;
 
+  // From now on share_dma takes any memory of this process, as the kernel does: for a machine that mixes functions driven from
+  // here with drives of the kernel's.
+  void accept_memory_of_this_process() { accepts_any_memory_ = true; }
+
   // Called before the memory of the function's BARs goes away for a while: before it is turned off, and before a reset.
   // Whoever has exported it takes it back here, so that no peer's DMA meets memory that doesn't answer. On the thread that
   // is about to do it; it must not call back into this object.
@@ -69,6 +73,7 @@ class VfioFunction final : public pci::Function {
   RegionInfo config_;
   bool can_reset_ = false;
   bool memory_is_on_ = false;
+  bool accepts_any_memory_ = false;
   std::array<BusAddress, kBars> addresses_{};
   std::array<std::weak_ptr<BarMemory>, kBars> bars_;
   Interrupts interrupts_;

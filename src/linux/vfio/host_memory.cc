@@ -62,13 +62,13 @@ Result<pci::DmaBuffer> allocate_host_memory(const std::shared_ptr<Host>& host, c
 }
 
 Result<pci::DmaBuffer> share_host_memory(const std::shared_ptr<Host>& host, const std::shared_ptr<Group>& group,
-                                         const pci::DmaBuffer& other, const std::string& name) {
+                                         const pci::DmaBuffer& other) {
   const std::span<std::byte> bytes = other.bytes();
-  if (!host->is_lent(bytes))
+  if (bytes.empty())
     return fail({.code = ErrorCode::invalid_argument,
                  .doing = "sharing host memory with",
-                 .subject = name,
-                 .why = "no function of this machine has allocated it"});
+                 .subject = fmt::format("IOMMU group {}", group->number()),
+                 .why = "it is empty"});
   const std::uint64_t lead = reinterpret_cast<std::uintptr_t>(bytes.data()) % kPageBytes;
   const std::uint64_t whole = (lead + bytes.size() + kPageBytes - 1) / kPageBytes * kPageBytes;
   const std::span<std::byte> pages(bytes.data() - lead, whole);

@@ -15,9 +15,9 @@ namespace barter::linux_os::vfio {
                                                           const std::shared_ptr<Group>& group, std::uint64_t bytes,
                                                           const std::string& name);
 
-// Memory that another function of the same Host has allocated, or that was lent to the Host, for this group too.
+// Memory that is there already, whoever has allocated it, for this group too.
 [[nodiscard]] Result<pci::DmaBuffer> share_host_memory(const std::shared_ptr<Host>& host,
-                                                       const std::shared_ptr<Group>& group, const pci::DmaBuffer& other,
-                                                       const std::string& name);
+                                                       const std::shared_ptr<Group>& group,
+                                                       const pci::DmaBuffer& other);
 
 }  // namespace barter::linux_os::vfio

@@ -1,0 +1,39 @@
+// Drives of this computer that our own NVMe driver drives, through VFIO: those that are bound to vfio-pci (barter bind). They
+// are known by their addresses, 0000:03:00.0, because Linux has no name for them.
+//
+// A drive is opened when it is asked for and not before: opening resets it.
+#pragma once
+#include <map>
+#include <memory>
+#include <string_view>
+
+#include "barter/address.hpp"
+#include "barter/result.hpp"
+#include "linux/vfio/host.h"
+#include "machine/state.h"
+#include "peer/dma_domain.h"
+#include "peer/exchange.h"
+
+namespace barter::machine {
+
+class VfioDrives {
+ public:
+  explicit VfioDrives(linux_os::PciSysfs sysfs = linux_os::PciSysfs())
+      : host_(linux_os::vfio::Host::create(std::move(sysfs))) {}
+
+  // The drive of that address, brought up. Null if the name is no address, or of a function that another driver holds. This
+  // object outlives the drive.
+  [[nodiscard]] Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view name);
+  // Its driver is ours, so the hardware alone decides on its routes (wire_route.h).
+  [[nodiscard]] bool drives(Bdf function) const { return domains_.contains(function); }
+  // The drive is part of an exchange now: whoever resets it, or turns its memory off, takes its memory back from the peers
+  // first.
+  void joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange);
+
+ private:
+  std::shared_ptr<linux_os::vfio::Host> host_;
+  std::map<Bdf, std::unique_ptr<peer::DmaDomain>> domains_;
+  std::map<Bdf, linux_os::vfio::VfioFunction*> functions_;  // each as long as its drive
+};
+
+}  // namespace barter::machine

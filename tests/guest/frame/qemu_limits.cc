@@ -136,6 +136,11 @@ class Checker {
     }
   }
 
+  [[nodiscard]] bool is_further_root(const std::string& below) const {
+    const auto& roots = machine_.root_complexes;
+    return std::any_of(roots.begin() + 1, roots.end(), [&](const auto& root) { return root.name == below; });
+  }
+
   void check_function(const FunctionDescription& function) {
     const FunctionDescription& usual = silent().functions.front();
     const std::string& name = function.name;
@@ -145,6 +150,8 @@ class Checker {
       refuse(name, "QEMU's drives are 1b36:0010", "leave id out");
     if (!same(function.link, usual.link)) refuse(name, "QEMU has links of its own", "leave link out");
     if (function.acs) refuse(name, "QEMU's drives have no ACS", "leave acs out, or give the bits to a root port");
+    if (is_further_root(function.below))
+      refuse(name, "QEMU has integrated drives on its first root bus only", "give it a root port");
     if (name.size() > kMostSerialBytes)
       refuse(name, fmt::format("its name has {} characters, and becomes a serial number of {}", name.size(),
                                kMostSerialBytes));

@@ -1,0 +1,157 @@
+// compare_verdicts ANSWERS NAME=VERDICTS...: the kernel's answers, as ask_kernel wrote them, against what `barter why --all
+// --json` said of the same machine, read in several ways. Every pair that the kernel was asked about has to be there, with the
+// kernel's route, and its distance where it told one. Status 1 and a line for each disagreement.
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using nlohmann::json;
+
+struct Pair {
+  std::string client;
+  std::string provider;
+  friend auto operator<=>(const Pair&, const Pair&) = default;
+};
+
+struct Answer {
+  std::optional<std::string> route;  // of pci_p2pdma_map_type
+  std::optional<int> distance;       // of pci_p2pdma_distance_many
+  bool may_not = false;              // which says -1 for pairs that may not, whatever the distance
+};
+
+class Comparison {
+ public:
+  void complain(std::string text) {
+    ++complaints_;
+    fmt::print("{}\n", text);
+  }
+
+  void read_answers(const std::string& file) {
+    std::ifstream stream(file);
+    if (!stream) return complain(fmt::format("{} can't be read", file));
+    for (std::string line; std::getline(stream, line);) read_answer(json::parse(line));
+    for (const auto& [pair, answer] : answers_)
+      if (!answer.route) complain(fmt::format("the kernel did not decide about {} to {}", pair.client, pair.provider));
+    if (answers_.empty()) complain("the kernel was asked nothing");
+  }
+
+  void compare(std::string_view name, const std::string& file) {
+    std::ifstream stream(file);
+    if (!stream) return complain(fmt::format("{} can't be read", file));
+    std::set<Pair> seen;
+    for (const json& verdict : json::parse(stream)) {
+      const Pair pair{verdict.at("client"), verdict.at("provider")};
+      const auto answer = answers_.find(pair);
+      if (answer == answers_.end()) continue;  // not between drives
+      seen.insert(pair);
+      compare(name, pair, verdict.at("linux"), answer->second);
+    }
+    for (const auto& [pair, answer] : answers_)
+      if (!seen.contains(pair))
+        complain(fmt::format("{} has no verdict on {} to {}", name, pair.client, pair.provider));
+  }
+
+  int finish() const {
+    fmt::print("{} pairs ({}), {} distances, {} disagreements\n", answers_.size(), routes(), distances_, complaints_);
+    return complaints_ == 0 ? 0 : 1;
+  }
+
+ private:
+  void read_answer(const json& line) {
+    const Pair pair{line.at("client"), line.at("provider")};
+    if (pair.client == pair.provider) return;  // barter why --all is about different functions
+    Answer& answer = answers_[pair];
+    const bool is_read = line.at("by") == "read";
+    const std::set<int> returned = line.at("returned");
+    if (returned.size() > 1)
+      complain(fmt::format("the kernel changed its mind about {} to {}", pair.client, pair.provider));
+    for (const int value : returned) is_read ? take_route(answer, pair, value) : take_distance(answer, value);
+    // What came of the request has to go with what was decided about it.
+    const int error = line.at("error");
+    const bool refused = is_read ? answer.route == "not_supported" : answer.may_not;
+    if (refused && error == 0)
+      complain(fmt::format("the kernel refused {} to {}, and did it", pair.client, pair.provider));
+  }
+
+  void take_route(Answer& answer, const Pair& pair, int value) {
+    switch (value) {
+      case 2:
+        answer.route = "not_supported";
+        return;
+      case 3:
+        answer.route = "bus_address";
+        return;
+      case 4:
+        answer.route = "through_host_bridge";
+        return;
+      default:
+        complain(fmt::format("the kernel answers {} about {} to {}", value, pair.client, pair.provider));
+    }
+  }
+
+  static void take_distance(Answer& answer, int value) {
+    if (value < 0)
+      answer.may_not = true;
+    else
+      answer.distance = value;
+  }
+
+  void compare(std::string_view name, const Pair& pair, const json& ours, const Answer& kernel) {
+    const std::string route = ours.at("route");
+    if (kernel.route && route != *kernel.route)
+      complain(fmt::format("{}: {} to {} is {}, and the kernel says {}", name, pair.client, pair.provider, route,
+                           *kernel.route));
+    if (kernel.may_not && route != "not_supported")
+      complain(fmt::format("{}: {} to {} is {}, and the kernel has no distance for it", name, pair.client,
+                           pair.provider, route));
+    if (!kernel.distance) return;
+    ++distances_;
+    const json& distance = ours.at("distance");
+    if (distance != *kernel.distance)
+      complain(fmt::format("{}: from {} to {} it is {}, and the kernel counts {}", name, pair.client, pair.provider,
+                           distance.dump(), *kernel.distance));
+  }
+
+  [[nodiscard]] std::string routes() const {
+    std::map<std::string, int> counts;
+    for (const auto& [pair, answer] : answers_) ++counts[answer.route.value_or("undecided")];
+    std::string text;
+    for (const auto& [route, count] : counts) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, route);
+    return text;
+  }
+
+  std::map<Pair, Answer> answers_;
+  int complaints_ = 0;
+  int distances_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    fmt::print(stderr, "usage: compare_verdicts ANSWERS NAME=VERDICTS...\n");
+    return 2;
+  }
+  try {
+    Comparison comparison;
+    comparison.read_answers(argv[1]);
+    for (int i = 2; i < argc; ++i) {
+      const std::string argument = argv[i];
+      const std::size_t equals = argument.find('=');
+      comparison.compare(argument.substr(0, equals), argument.substr(equals + 1));
+    }
+    return comparison.finish();
+  } catch (const json::exception& error) {
+    fmt::print("what was compared is no such JSON: {}\n", error.what());
+    return 1;
+  }
+}

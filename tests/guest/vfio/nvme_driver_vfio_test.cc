@@ -269,7 +269,7 @@ TEST_F(NvmeDriverOnVfio, DmaToMemoryThatWasTakenBackFaultsAndChangesNothing) {
   auto report = region->revoke();
   ASSERT_TRUE(report) << report.error().message();
   EXPECT_EQ(report->mappings, 1u);
-  const auto view = target->controller_memory_bytes();
+  const auto view = target->controller_memory_bytes().first(64 << 10);
   std::ranges::fill(view, std::byte{0x5a});
   const std::uint64_t before = guest::kernel_faults();
   // What became of the command is the drive's to say, and QEMU's says that all is well.

@@ -4,6 +4,11 @@
 guest_folder=build/guest             # kernels, images and what was found out about this machine; for all presets
 guest_kernels=$guest_folder/kernels  # a folder for each suite
 
+# kernel_of SUITE: what QEMU starts.
+kernel_of() {
+  if [ -f "$guest_kernels/$1/vmlinux" ]; then echo "$guest_kernels/$1/vmlinux"; else echo "$guest_kernels/$1/vmlinuz"; fi
+}
+
 # copy_program ROOT FILE [NAME]: a program without its debug information, and the libraries that it needs and ROOT lacks.
 copy_program() {
   local root=$1 file=$2 name=${3:-} library

@@ -1,0 +1,14 @@
+# A kernel without CONFIG_PCI_P2PDMA: topology and verdicts are there as ever, p2pmem is not.
+
+case_the_kernel_was_built_without_p2pdma() {
+  uname -r
+  grep -q '^# CONFIG_PCI_P2PDMA is not set' "/boot/config-$(uname -r)" || fail 'this kernel has p2pdma after all'
+  [ ! -e "/sys/bus/pci/devices/$(function_of nvme0)/p2pmem" ] || fail 'there is p2pmem all the same'
+}
+
+case_barter_still_knows_the_topology() {
+  barter topo --machine host --json >said
+  expect_text "$(function_of nvme0)" said
+  barter why "$(function_of nvme1)" "$(function_of nvme0)" --machine host --json >said
+  expect_text '"route": "bus_address"' said
+}

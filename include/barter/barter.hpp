@@ -1,6 +1,7 @@
 // All of Barter. Start reading at machine.hpp and copy.hpp.
 #pragma once
 #include <barter/address.hpp>
+#include <barter/binding.hpp>
 #include <barter/copy.hpp>
 #include <barter/io.hpp>
 #include <barter/known.hpp>

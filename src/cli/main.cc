@@ -9,12 +9,14 @@
 #include <CLI/CLI.hpp>
 
 #include "barter/machine.hpp"
+#include "cli/verb_bind.h"
 #include "cli/verb_copy.h"
 #include "cli/verb_topo.h"
 #include "cli/verb_why.h"
 
 namespace {
 
+using barter::cli::BindArguments;
 using barter::cli::CopyArguments;
 using barter::cli::TopoArguments;
 using barter::cli::WhyArguments;
@@ -29,6 +31,12 @@ constexpr const char* kCopyExamples =
     "  barter copy nvme0@1MiB+256MiB nvme1 --machine ai-server --policy required\n"
     "  barter copy nvme0 nvme1 --machine rack.toml --via nvme2 --queue-depth 16 --chunk 256KiB --json\n";
 
+constexpr const char* kBindExamples =
+    "Needs root. A drive that is mounted or otherwise in use is refused.\n"
+    "Examples:\n"
+    "  barter bind 0000:03:00.0 vfio-pci --dry-run\n"
+    "  barter bind 0000:03:00.0 vfio-pci; barter copy 0000:03:00.0 0000:04:00.0\n"
+    "  barter bind 0000:03:00.0 nvme\n";
 constexpr const char* kTopoExamples =
     "Examples:\n"
     "  barter topo --machine two-nvme\n"
@@ -85,6 +93,17 @@ void add_why(CLI::App& app, WhyArguments& arguments, std::function<int()>& verb)
   why->callback([&arguments, &verb] { verb = [&arguments] { return run_why(arguments); }; });
 }
 
+void add_bind(CLI::App& app, BindArguments& arguments, std::function<int()>& verb) {
+  CLI::App* bind = app.add_subcommand("bind", "give a device of this computer to user space, or back to Linux");
+  bind->add_option("function", arguments.function, "its address: 0000:03:00.0")->required();
+  bind->add_option("driver", arguments.driver, "vfio-pci for user space; nvme, or another driver, for Linux")
+      ->required();
+  bind->add_flag("--dry-run", arguments.dry_run, "show what would happen");
+  bind->add_flag("--with-group", arguments.with_group, "take the other functions of its IOMMU group along");
+  bind->footer(kBindExamples);
+  bind->callback([&arguments, &verb] { verb = [&arguments] { return run_bind(arguments); }; });
+}
+
 int run(int argc, char** argv) {
   CLI::App app(kAbout, "barter");
   app.set_version_flag("--version", std::string("barter ") + BARTER_VERSION);
@@ -97,6 +116,8 @@ int run(int argc, char** argv) {
   add_topo(app, topo, verb);
   add_why(app, why, verb);
   add_copy(app, copy, verb);
+  BindArguments bind;
+  add_bind(app, bind, verb);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,4 +1,4 @@
-# Drives that user space drives. The cases share the guest: the first ones give nvme0 and nvme1 to VFIO.
+# Drives that user space drives. The cases share the guest: nvme0 and nvme1 are given to VFIO, and come back at the end.
 
 # bdf_of NAME: the drive's address, whoever drives it; Linux names it only while its own driver does.
 bdf_of() { cat "/tmp/bdf.$1"; }
@@ -13,18 +13,65 @@ suite() {
   vfio_guest_test --gtest_color=no --gtest_brief=0 --gtest_filter="$1"
 }
 
-case_drives_are_given_to_vfio() {
+driver_of() { basename "$(readlink "/sys/bus/pci/devices/$(bdf_of "$1")/driver")"; }
+
+# refused WORDS BIND_ARGUMENTS...: barter bind says no, with these words, and the drive stays where it was.
+refused() {
+  words=$1
+  shift
+  if barter bind "$@" >said 2>&1; then cat said; fail 'it was not refused'; fi
+  cat said
+  expect_text "$words" said
+}
+
+case_drives_have_addresses() {
   for name in nvme0 nvme1 nvme2 nvme3; do function_of $name >/tmp/bdf.$name; done
-  head -c 1048576 /dev/urandom >/tmp/pattern
-  dd if=/tmp/pattern of="$(block nvme0)" bs=1M count=1 conv=fsync 2>/dev/null
   echo 'p:barter_fault dmar_fault' >>/sys/kernel/tracing/kprobe_events
   echo 1 >/sys/kernel/tracing/events/kprobes/barter_fault/enable
+}
+
+case_a_drive_in_use_is_not_bound() {
+  mke2fs "$(block nvme0)" >/dev/null
+  mount -t ext4 "$(block nvme0)" /mnt
+  refused 'is mounted' "$(bdf_of nvme0)" vfio-pci
+  umount /mnt
+  mkswap "$(block nvme1)" >/dev/null
+  swapon "$(block nvme1)"
+  refused 'swap' "$(bdf_of nvme1)" vfio-pci
+  swapoff "$(block nvme1)"
+  [ "$(driver_of nvme0) $(driver_of nvme1)" = 'nvme nvme' ] || fail 'a drive was taken'
+}
+
+case_a_group_is_bound_as_a_whole() {
+  refused "$(bdf_of nvme3) (nvme)" "$(bdf_of nvme2)" vfio-pci
+  barter bind "$(bdf_of nvme2)" vfio-pci --with-group
+  [ "$(driver_of nvme2) $(driver_of nvme3)" = 'vfio-pci vfio-pci' ] || fail 'not both were bound'
+  barter bind "$(bdf_of nvme2)" nvme
+  [ "$(driver_of nvme2) $(driver_of nvme3)" = 'nvme vfio-pci' ] || fail 'nvme2 was not given back'
+  # The group is not whole any more, and the one that is left in it can't be opened.
+  if barter copy "$(bdf_of nvme3)" "$(bdf_of nvme3)" --machine host >said 2>&1; then fail 'it was opened'; fi
+  cat said
+  barter bind "$(bdf_of nvme3)" nvme
+}
+
+case_nonsense_is_not_bound() {
+  refused 'no such function' 0000:77:00.0 vfio-pci
+  refused 'modprobe not-a-driver' "$(bdf_of nvme0)" not-a-driver
+  refused 'it is a bridge' 0000:00:02.0 vfio-pci
+  su nobody -s /bin/sh -c "barter bind $(bdf_of nvme0) vfio-pci" >said 2>&1 && fail 'anybody may bind'
+  cat said
+  expect_text 'run it as root' said
+}
+
+case_drives_are_given_to_vfio() {
+  barter bind "$(bdf_of nvme0)" vfio-pci --dry-run
+  [ "$(driver_of nvme0)" = nvme ] || fail 'a dry run is not dry'
   for name in nvme0 nvme1; do
-    bdf=$(bdf_of $name)
-    echo vfio-pci >"/sys/bus/pci/devices/$bdf/driver_override"
-    echo "$bdf" >"/sys/bus/pci/devices/$bdf/driver/unbind"
-    echo "$bdf" >/sys/bus/pci/drivers_probe
+    barter bind "$(bdf_of $name)" vfio-pci
+    [ "$(driver_of $name)" = vfio-pci ] || fail "$name is not bound to vfio-pci"
   done
+  barter bind "$(bdf_of nvme0)" vfio-pci >said
+  expect_text 'already' said
 }
 
 case_function_contract() { suite 'Vfio/FunctionContract*'; }
@@ -32,3 +79,12 @@ case_dma_domain_contract() { suite 'Vfio/DmaDomainContract*'; }
 case_nvme_driver() { suite 'NvmeDriverOnVfio.*'; }
 case_dma_buf() { suite 'DmaBufOfVfio.*'; }
 case_what_the_kernel_revokes_is_taken_back_first() { suite 'RevokedByVfio.*'; }
+
+case_drives_come_back_to_linux() {
+  for name in nvme0 nvme1; do
+    barter bind "$(bdf_of $name)" nvme
+    [ "$(driver_of $name)" = nvme ] || fail "$name is not bound to nvme"
+  done
+  wait_for_drives
+  [ -b "$(block nvme0)" ] || fail 'Linux has no nvme0'
+}

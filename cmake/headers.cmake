@@ -13,5 +13,5 @@ endforeach()
 add_library(barter_headers OBJECT EXCLUDE_FROM_ALL ${sources})
 target_include_directories(barter_headers PRIVATE include src)
 target_link_libraries(barter_headers PRIVATE barter_flags fmt::fmt spdlog::spdlog CLI11::CLI11 nlohmann_json::nlohmann_json
-  tomlplusplus::tomlplusplus PkgConfig::libpci PkgConfig::hwloc PkgConfig::xxhash)
+  tomlplusplus::tomlplusplus PkgConfig::libpci PkgConfig::hwloc PkgConfig::xxhash PkgConfig::zlib)
 target_compile_options(barter_headers PRIVATE -O0 -g0)

@@ -3,12 +3,14 @@
 #include <barter/address.hpp>
 #include <barter/binding.hpp>
 #include <barter/copy.hpp>
+#include <barter/doctor.hpp>
 #include <barter/io.hpp>
 #include <barter/known.hpp>
 #include <barter/machine.hpp>
 #include <barter/memory.hpp>
 #include <barter/policy.hpp>
 #include <barter/result.hpp>
+#include <barter/system.hpp>
 #include <barter/topology.hpp>
 #include <barter/units.hpp>
 #include <barter/verdict.hpp>

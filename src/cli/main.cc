@@ -11,6 +11,7 @@
 #include "barter/machine.hpp"
 #include "cli/verb_bind.h"
 #include "cli/verb_copy.h"
+#include "cli/verb_doctor.h"
 #include "cli/verb_topo.h"
 #include "cli/verb_why.h"
 
@@ -18,13 +19,16 @@ namespace {
 
 using barter::cli::BindArguments;
 using barter::cli::CopyArguments;
+using barter::cli::DoctorArguments;
 using barter::cli::TopoArguments;
 using barter::cli::WhyArguments;
 
 constexpr const char* kAbout =
     "Moves data straight between PCIe devices, and says which pair can do so and why another can't.";
 constexpr const char* kExitCodes =
-    "Exit status: 0 done; 1 done, but the copies differ (copy --verify); 2 an error, which is printed.\n";
+    "Exit status: 0 done, whatever was found; 1 done, but bytes differ (copy --verify) or a probe failed (doctor "
+    "--probe); 2 an\n"
+    "error, which is printed.\n";
 constexpr const char* kCopyExamples =
     "Examples:\n"
     "  barter copy nvme0 nvme1 --machine two-nvme --attach nvme0=disk.img --verify\n"
@@ -47,6 +51,13 @@ constexpr const char* kWhyExamples =
     "  barter why nvme1 nvme0 --machine acs\n"
     "  barter why 0000:41:00.0 0000:81:00.0 --machine lspci:server.txt --cpu intel:6 --json\n"
     "  barter why --all --json --machine ai-server\n";
+
+constexpr const char* kDoctorExamples =
+    "Examples:\n"
+    "  sudo barter doctor\n"
+    "  barter doctor --machine lspci:server.txt --cpu amd:25 --json\n"
+    "  sudo barter doctor --probe nvme0n1@1GiB+1MiB nvme1n1@1GiB+1MiB   writes there, and puts back what was there\n"
+    "  barter doctor --machine two-nvme --probe nvme0@0+1MiB nvme1@0+1MiB\n";
 
 std::string machines_help() {
   std::string names = "host";
@@ -104,6 +115,28 @@ void add_bind(CLI::App& app, BindArguments& arguments, std::function<int()>& ver
   bind->callback([&arguments, &verb] { verb = [&arguments] { return run_bind(arguments); }; });
 }
 
+void add_doctor(CLI::App& app, DoctorArguments& arguments, std::function<int()>& verb) {
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "say what stands between a machine and direct transfers, and what changes it");
+  doctor->add_option("--machine", arguments.machine, machines_help())->capture_default_str();
+  doctor->add_option("--cpu", arguments.cpu, "VENDOR:FAMILY, in place of what the machine says");
+  doctor
+      ->add_option(
+          "--probe", arguments.probe,
+          "DRIVE@OFFSET+LENGTH twice: scratch space to move a pattern between, both ways, comparing every byte")
+      ->expected(2);
+  doctor->add_option("--deadline", arguments.deadline_s, "seconds after which a probe begins no further step")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 86400));
+  doctor->add_option("--attach", arguments.attach, "DRIVE=FILE: the file becomes the drive's first namespace")
+      ->expected(1);
+  doctor->add_option("--seed", arguments.seed, "of the probe's pattern and of a software machine's run")
+      ->capture_default_str();
+  doctor->add_flag("--json", arguments.json, "for programs");
+  doctor->footer(kDoctorExamples);
+  doctor->callback([&arguments, &verb] { verb = [&arguments] { return run_doctor(arguments); }; });
+}
+
 int run(int argc, char** argv) {
   CLI::App app(kAbout, "barter");
   app.set_version_flag("--version", std::string("barter ") + BARTER_VERSION);
@@ -113,11 +146,13 @@ int run(int argc, char** argv) {
   CopyArguments copy;
   TopoArguments topo;
   WhyArguments why;
+  BindArguments bind;
+  DoctorArguments doctor;
   add_topo(app, topo, verb);
   add_why(app, why, verb);
   add_copy(app, copy, verb);
-  BindArguments bind;
   add_bind(app, bind, verb);
+  add_doctor(app, doctor, verb);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -28,6 +28,9 @@ struct Style {
 // Text from a file or a device may hold anything; a terminal would obey some of it.
 [[nodiscard]] std::string printable(std::string_view text);
 
+// Breaks between words, so that no line is wider than `width`; lines after the first begin with `indent` spaces.
+[[nodiscard]] std::string wrapped(std::string_view text, std::size_t indent, std::size_t width);
+
 // Rows of cells. A column in which no row has anything is left out.
 class Table {
  public:

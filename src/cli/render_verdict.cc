@@ -30,26 +30,6 @@ std::string_view meaning_of(Route route) {
   return "";
 }
 
-// Breaks between words, so that no line is wider than `width`; lines after the first begin with `indent` spaces.
-std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {
-  std::string lines;
-  std::size_t column = indent;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (column > indent && column + 1 + width_of(word) > width) {
-      lines += "\n" + std::string(indent, ' ');
-      column = indent;
-    } else if (column > indent) {
-      lines += ' ';
-      ++column;
-    }
-    lines += word;
-    column += width_of(word);
-  }
-  return lines;
-}
 constexpr std::size_t kWidth = 110;
 
 std::string facts_text(const std::vector<Fact>& facts, const Style& style) {

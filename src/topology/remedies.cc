@@ -33,7 +33,7 @@ class RemedyFinder {
   std::vector<Remedy> find() {
     if (case_.route == Route::bus_address) return {};
     if (case_.redirected == Tri::unknown) read_as_root();
-    if (!case_.redirecting.empty()) clear_redirection();
+    if (!case_.redirecting.empty()) stop_redirection();
     if (case_.redirected == Tri::yes && case_.redirecting.empty()) move_below_one_switch();
     if (case_.redirected == Tri::yes && case_.allowed != Tri::yes) find_another_host_bridge();
     return std::move(remedies_);
@@ -50,37 +50,10 @@ class RemedyFinder {
         "nothing");
   }
 
-  void clear_redirection() {
-    for (Index i : case_.redirecting) set_pci(i);
-    disable_on_command_line();
-    add("intel_iommu=off amd_iommu=off",
-        "on the kernel's command line, leaves ACS as the firmware set it: it is for the IOMMU that Linux turns "
-        "redirection on, "
-        "with iommu=pt as well, so iommu=pt is not enough. If the firmware itself sets redirection, this changes "
-        "nothing",
-        "no IOMMU: every device reaches all of memory, no VFIO with isolation, no interrupt remapping");
-    add("BIOS: ACS Control (often below PCIe or Northbridge settings), disabled",
-        "on some boards ports then have no ACS for Linux to turn on", kIsolationCost);
-  }
-
-  void set_pci(Index i) {
-    const FunctionInfo& function = tree_.functions[i];
-    const unsigned bits = (*function.acs)->control & kLinuxRedirectBits;
-    // VALUE:MASK, so that the other bits stay as they are.
-    add(fmt::format("setpci -s {} ECAP_ACS+6.w=0000:{:04x}", function.bdf.to_string(), bits),
-        "clears the redirecting bits until the next reset or boot; drivers that have already mapped for this pair keep "
-        "the old answer until they are bound anew",
-        kIsolationCost);
-  }
-
-  void disable_on_command_line() {
-    std::string list;
-    for (Index i : case_.redirecting) list += (list.empty() ? "" : ";") + tree_.functions[i].bdf.to_string();
-    add("pci=disable_acs_redir=" + list,
-        "on the kernel's command line, clears the redirecting bits at every boot; Source Validation and Upstream "
-        "Forwarding "
-        "stay as the firmware set them, too",
-        kIsolationCost);
+  void stop_redirection() {
+    std::vector<const FunctionInfo*> functions;
+    for (Index i : case_.redirecting) functions.push_back(&tree_.functions[i]);
+    for (Remedy& remedy : topology::clear_redirection(functions)) remedies_.push_back(std::move(remedy));
   }
 
   // The switch that the function is below, nearest first: its upstream port.
@@ -154,7 +127,43 @@ class RemedyFinder {
   std::vector<Remedy> remedies_;
 };
 
+Remedy set_pci(const FunctionInfo& function) {
+  const unsigned bits = (*function.acs)->control & kLinuxRedirectBits;
+  // VALUE:MASK, so that the other bits stay as they are.
+  return {
+      fmt::format("setpci -s {} ECAP_ACS+6.w=0000:{:04x}", function.bdf.to_string(), bits),
+      "clears the redirecting bits until the next reset or boot; drivers that have already mapped for this pair keep "
+      "the old answer until they are bound anew",
+      kIsolationCost};
+}
+
+Remedy disable_on_command_line(std::span<const FunctionInfo* const> functions) {
+  std::string list;
+  for (const FunctionInfo* function : functions) list += (list.empty() ? "" : ";") + function->bdf.to_string();
+  return {"pci=disable_acs_redir=" + list,
+          "on the kernel's command line, clears the redirecting bits at every boot; Source Validation and Upstream "
+          "Forwarding "
+          "stay as the firmware set them, too",
+          kIsolationCost};
+}
+
 }  // namespace
+
+std::vector<Remedy> clear_redirection(std::span<const FunctionInfo* const> functions) {
+  std::vector<Remedy> remedies;
+  for (const FunctionInfo* function : functions) remedies.push_back(set_pci(*function));
+  remedies.push_back(disable_on_command_line(functions));
+  remedies.push_back(
+      {"intel_iommu=off amd_iommu=off",
+       "on the kernel's command line, leaves ACS as the firmware set it: it is for the IOMMU that Linux turns "
+       "redirection on, "
+       "with iommu=pt as well, so iommu=pt is not enough. If the firmware itself sets redirection, this changes "
+       "nothing",
+       "no IOMMU: every device reaches all of memory, no VFIO with isolation, no interrupt remapping"});
+  remedies.push_back({"BIOS: ACS Control (often below PCIe or Northbridge settings), disabled",
+                      "on some boards ports then have no ACS for Linux to turn on", kIsolationCost});
+  return remedies;
+}
 
 std::vector<Remedy> find_remedies(const Tree& tree, const LinuxCase& answer) {
   return RemedyFinder(tree, answer).find();

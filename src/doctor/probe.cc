@@ -57,7 +57,7 @@ Result<std::uint64_t> check(const Extent& first, const Extent& second) {
   }
   const std::uint64_t low = std::min(first.offset, second.offset);
   const std::uint64_t high = std::max(first.offset, second.offset);
-  if (first.drive.bdf() == second.drive.bdf() && high - low < bytes)
+  if (first.drive.name() == second.drive.name() && high - low < bytes)
     return refuse(first, second, ErrorCode::invalid_argument, "the two parts of the drive overlap");
   return bytes;
 }
@@ -215,10 +215,12 @@ bool ProbeReport::passed() const {
 }
 
 Result<ProbeReport> probe(const Machine& machine, Extent first, Extent second, const ProbeOptions& options) {
+  // By name: a computer may have several drives on one function.
   for (const Extent* extent : {&first, &second}) {
-    const auto own = machine.drive(extent->drive.bdf().to_string());
+    const auto own = machine.drive(extent->drive.name());
     if (!own || own->machine_state() != extent->drive.machine_state())
-      return refuse(first, second, ErrorCode::invalid_argument, "a drive is not of this machine");
+      return refuse(first, second, ErrorCode::invalid_argument,
+                    fmt::format("{} is not a drive of this machine", extent->drive.name()));
   }
   if (const auto bytes = check(first, second); !bytes) return std::unexpected(bytes.error());
   return Probe(machine, std::move(first), std::move(second), options).run();

@@ -104,7 +104,7 @@ TEST(Probe, RefusesWhatIsNotPlainlyScratchSpace) {
   const Machine other = open("two-nvme");
   const auto foreign = probe(machine, part(machine, "nvme0", 0, 1_MiB), part(other, "nvme1", 0, 1_MiB));
   ASSERT_FALSE(foreign);
-  EXPECT_THAT(foreign.error().message(), HasSubstr("not of this machine"));
+  EXPECT_THAT(foreign.error().message(), HasSubstr("nvme1 is not a drive of this machine"));
 }
 
 TEST(Probe, RefusesMoreThanItCanPutBack) {

@@ -12,3 +12,10 @@ case_barter_still_knows_the_topology() {
   barter why "$(function_of nvme1)" "$(function_of nvme0)" --machine host --json >said
   expect_text '"route": "bus_address"' said
 }
+
+case_doctor_names_the_option() {
+  barter doctor --machine host >said
+  cat said
+  expect_text 'CONFIG_PCI_P2PDMA is off' said
+  expect_text "/boot/config-$(uname -r)" said
+}

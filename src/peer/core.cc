@@ -92,6 +92,22 @@ Result<Region> Core::allocate(Exporter& exporter, std::uint64_t bytes, std::uint
     range.error().subject = "of " + state->function.to_string();
     return fail(std::move(range.error()));
   }
+  const MemoryRange pages = {range->offset, bytes + (-bytes % kPageBytes)};
+  // The pages are ours now, so the exporter can be asked without the lock: it may have to ask somebody else.
+  ++state->busy;
+  lock.unlock();
+  auto acquired = exporter.acquire(pages);
+  lock.lock();
+  --state->busy;
+  if (!acquired || state->going) {
+    if (acquired) {
+      acquired =
+          fail({.code = ErrorCode::device_gone, .doing = "allocating device memory", .why = "its device has left"});
+    } else {
+      state->pool.free(*range);
+    }
+    return std::unexpected(std::move(acquired.error()));
+  }
   range->bytes = bytes;  // what was asked for; the rest of its last page belongs to nobody
   auto region = std::make_shared<RegionState>(shared_from_this(), *state, state->function, *range);
   region->index_in_exporter_ = state->regions.size();
@@ -111,12 +127,22 @@ void Core::unlist(RegionState& region) {
 void Core::release(RegionState& region) {
   static_cast<void>(take_back(region, true, {}));
   Lock lock(mutex_);
-  if (region.exporter_ == nullptr) return;
-  if (region.quarantined_)
-    counters_.quarantined_bytes += region.range_.bytes;
-  else
-    region.exporter_->pool.free(region.range_);
+  ExporterState* const state = region.exporter_;
+  if (state == nullptr) return;
   unlist(region);
+  if (region.quarantined_) {
+    counters_.quarantined_bytes += region.range_.bytes;
+    return;
+  }
+  if (!state->going) {
+    const std::uint64_t bytes = region.range_.bytes;
+    ++state->busy;
+    lock.unlock();
+    state->exporter->release({region.range_.offset, bytes + (-bytes % kPageBytes)});
+    lock.lock();
+    --state->busy;
+  }
+  state->pool.free(region.range_);
 }
 
 std::span<std::byte> Core::cpu_bytes(RegionState& region) {

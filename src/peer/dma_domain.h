@@ -1,5 +1,5 @@
-// The seam to the IOMMU, as one importer sees it. Implemented by the software IOMMU, by VFIO's containers, and by
-// NoIommu below. The contract is tests/contract/dma_domain_contract.h.
+// The seam to the IOMMU, as one importer sees it. Implemented by the software IOMMU, by VFIO's containers, by the kernel
+// that drives a drive itself, and by NoIommu below. The contract is tests/contract/dma_domain_contract.h.
 #pragma once
 #include <cstdint>
 
@@ -15,6 +15,11 @@ class DmaDomain {
 
   // Does an IOMMU stand behind this domain, so that unmap() cuts DMA off?
   [[nodiscard]] virtual bool translates() const = 0;
+
+  // True where the importer's requests carry addresses of this process, and a driver in the kernel makes DMA addresses of
+  // them: then map() is asked on every route, with such an address as the target, and gives it back. What takes pointers
+  // can't take bus addresses, and the other way round.
+  [[nodiscard]] virtual bool takes_pointers() const { return false; }
 
   // Lets the importer reach `bytes` of bus memory from `target` on; returns the address its requests must carry.
   // Neither need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.

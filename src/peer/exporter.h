@@ -6,6 +6,7 @@
 
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
+#include "barter/result.hpp"
 
 namespace barter::peer {
 
@@ -18,10 +19,18 @@ class Exporter {
   [[nodiscard]] virtual std::uint64_t size_bytes() const = 0;
   // Where the memory lies on the bus now.
   [[nodiscard]] virtual BusAddress bus_address() const = 0;
+  // True where the kernel alone knows that, and lends the memory to processes: then bus_address() is an address of this
+  // process, and only importers whose requests go through the same kernel can use it (DmaDomain::takes_pointers).
+  [[nodiscard]] virtual bool is_known_by_pointer() const { return false; }
   // What the hardware allows peers to do with it at all (an NVMe CMB without WDS takes no data that peers write).
   [[nodiscard]] virtual Access hardware_access() const = 0;
   // The CPU's view of a part, or empty if there is none.
   [[nodiscard]] virtual std::span<std::byte> cpu_bytes(MemoryRange range) = 0;
+  // The Exchange hands out this range, or has got it back; whole pages, each range as one, and no two overlap. For memory
+  // that is there as a whole from the start, there is nothing to do. Called with no lock held; any thread. An exporter that
+  // leaves the machine first gets nothing back.
+  [[nodiscard]] virtual Result<void> acquire(MemoryRange) { return {}; }
+  virtual void release(MemoryRange) {}
   // The owner's decision on one request. Called with no lock held; any thread.
   [[nodiscard]] virtual Answer decide(const Request& request) = 0;
 };

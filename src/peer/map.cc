@@ -117,9 +117,19 @@ std::optional<NotMapped> Core::judge(Attempt& attempt) {
     return attempt.refusal(Refusal::route_unknown, ErrorCode::no_route,
                            answer.why.empty() ? "whether there is a direct route is unknown" : answer.why,
                            "go by way of host memory, or allow the unknown route");
-  // By bus address a request meets no IOMMU; on every other way it does, if there is one.
-  attempt.in_domain = attempt.route != Route::bus_address;
-  attempt.guarded = attempt.in_domain && attempt.importer_state->importer->domain().translates();
+  DmaDomain& domain = attempt.importer_state->importer->domain();
+  const bool by_pointer = domain.takes_pointers();
+  if (by_pointer != attempt.exporter_state->exporter->is_known_by_pointer())
+    return attempt.refusal(Refusal::no_route, ErrorCode::unsupported,
+                           by_pointer
+                               ? "the importer is driven by the kernel, which does not lend this memory"
+                               : "the memory is lent by the kernel, which alone knows where on the bus it lies, and "
+                                 "the importer is not driven by the kernel",
+                           "drive both by the kernel or both from user space, or go by way of host memory");
+  // By bus address a request meets no IOMMU; on every other way it does, if there is one. Pointers are the kernel's to
+  // translate, whichever way it takes.
+  attempt.in_domain = by_pointer || attempt.route != Route::bus_address;
+  attempt.guarded = attempt.in_domain && domain.translates();
   if (attempt.guarded && attempt.options.access == Access::read_write && answer.read != answer.write)
     return attempt.refusal(
         Refusal::routes_differ, ErrorCode::no_route,

@@ -3,7 +3,7 @@
 # What building, testing and the demo need; docs/decisions/0002-libraries.md says what each library is for.
 base_packages="g++ cmake ninja-build pkg-config ccache jq pciutils libpci-dev libhwloc-dev libfmt-dev libspdlog-dev
   libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libxxhash-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev
-  librapidcheck-dev libnvme-dev"
+  librapidcheck-dev libnvme-dev liburing-dev"
 # What `check`, `fuzz` and the clang preset need beside them.
 clang_packages="clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev"
 

@@ -25,7 +25,9 @@
 
 namespace barter {
 
-// Bytes of one drive: from `offset`, as many as `length` says or to the end. Both in whole blocks of the drive.
+// Bytes of one drive: from `offset`, as many as `length` says or to the end. Both in whole blocks of the drive; the end of a
+// file need not be at the end of a block. A copy to a file makes it, or makes it longer, as need be; a copy to the whole of it
+// (no offset, no length) leaves it as long as what was copied, as cp would.
 struct Extent {
   Extent(Drive whole) : drive(std::move(whole)) {}
   Extent(Drive of, std::uint64_t from, std::optional<std::uint64_t> bytes = std::nullopt)
@@ -65,9 +67,11 @@ struct CopyReport {
   std::optional<std::string> provider;  // whose memory: the machine's name for it, or its BDF
   std::optional<Bdf> provider_bdf;
   std::uint64_t bytes = 0;
-  double seconds = 0;                   // real time, verification not included
-  std::uint64_t host_memory_bytes = 0;  // data that crossed host memory, written plus read, counted by the machine
-  std::uint64_t control_bytes = 0;      // queues and lists in host memory, likewise
+  double seconds = 0;  // real time, verification not included
+  // Data that crossed host memory, written plus read: counted by a software machine, and on this computer by the copy itself.
+  std::uint64_t host_memory_bytes = 0;
+  std::optional<std::uint64_t>
+      control_bytes;  // queues and lists in host memory, likewise; none: the machine can't tell
   std::vector<Fallback> fallbacks;
   std::optional<bool> verified;                   // none: not asked for
   std::optional<std::uint64_t> first_difference;  // byte of the copy, when verified is false

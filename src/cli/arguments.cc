@@ -3,6 +3,9 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -74,8 +77,34 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   return bytes + static_cast<std::uint64_t>(extra);
 }
 
+namespace {
+
+// Paths may have both characters in them: only what can be a size, at the end of the last name, is one; and the name of a
+// file that is there is that file.
+Result<DrivePart> parse_file_part(std::string_view text) {
+  DrivePart part;
+  std::error_code error;
+  const auto cut = [&](char mark) -> std::optional<std::uint64_t> {
+    const std::size_t at = text.rfind(mark);
+    if (at == std::string_view::npos || text.find('/', at) != std::string_view::npos) return std::nullopt;
+    if (std::filesystem::exists(text, error)) return std::nullopt;
+    const auto size = parse_size(text.substr(at + 1));
+    if (!size) return std::nullopt;
+    text = text.substr(0, at);
+    return *size;
+  };
+  part.length = cut('+');
+  if (part.length == 0) return refuse("reading the part of a file", text, "its length is 0", "");
+  part.offset = cut('@').value_or(0);
+  part.drive = std::string(text);
+  return part;
+}
+
+}  // namespace
+
 Result<DrivePart> parse_drive_part(std::string_view text) {
   constexpr std::string_view kForm = "write DRIVE[@OFFSET][+LENGTH], such as nvme0@1MiB+256MiB";
+  if (text.find('/') != std::string_view::npos) return parse_file_part(text);
   DrivePart part;
   std::string_view rest = text;
   if (const std::size_t plus = rest.find('+'); plus != std::string_view::npos) {

@@ -77,7 +77,9 @@ std::string copy_report_text(const CopyArguments& arguments, const CopyReport& r
                                              report.provider_bdf->to_string())
                                : "host, by way of host memory");
   row("host memory",
-      fmt::format("{} bytes of data, {} bytes of queues and lists", report.host_memory_bytes, report.control_bytes));
+      fmt::format("{} bytes of data, {}", report.host_memory_bytes,
+                  report.control_bytes ? fmt::format("{} bytes of queues and lists", *report.control_bytes)
+                                       : "the kernel's queues and lists not counted"));
   for (const Fallback& fallback : report.fallbacks)
     row("fallback", fmt::format("{} chunks ({}) by way of host memory: {}", fallback.chunks,
                                 format_size(fallback.bytes), fallback.reason));
@@ -101,7 +103,7 @@ std::string copy_report_json(const CopyReport& report) {
       {"seconds", report.seconds},
       {"gigabytes_per_second", gigabytes_per_second(report)},
       {"host_memory_bytes", report.host_memory_bytes},
-      {"control_bytes", report.control_bytes},
+      {"control_bytes", report.control_bytes ? Json(*report.control_bytes) : Json()},
       {"fallbacks", fallbacks},
       {"verified", report.verified ? Json(*report.verified) : Json()},
       {"first_difference", report.first_difference ? Json(*report.first_difference) : Json()},

@@ -46,6 +46,10 @@ class Endpoint {
   // Makes sure that writes to this part won't fail for want of space, where that can be said beforehand.
   [[nodiscard]] virtual Result<void> reserve(std::uint64_t offset, std::uint64_t bytes) = 0;
 
+  // What was copied here is the whole of it: a file ends behind its first `bytes` from now on. Nothing for a drive, whose
+  // size is what it is.
+  [[nodiscard]] virtual Result<void> end_at(std::uint64_t) { return {}; }
+
   // submit() queues, ring() starts what was queued, poll() takes what has ended. No allocation, lock or system call on the
   // way. ErrorCode::exhausted from submit(): poll first. An error from poll() is the end of this endpoint.
   [[nodiscard]] virtual Result<void> submit(const Piece& piece) = 0;

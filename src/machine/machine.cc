@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "machine/host.h"
 #include "machine/software.h"
 #include "machine/sources.h"
 #include "machine/state.h"
@@ -13,6 +14,11 @@
 namespace barter {
 
 Result<Machine> Machine::open(std::string_view name, MachineOptions options) {
+  if (name == "host") {
+    auto state = machine::open_host(options);
+    if (!state) return std::unexpected(std::move(state.error()));
+    return Machine(std::move(*state));
+  }
   auto source = machine::find_source(name);
   if (!source) return std::unexpected(std::move(source.error()));
   auto state = source->description ? machine::open_software(*source->description, options)
@@ -62,6 +68,12 @@ std::uint32_t Drive::block_bytes() const { return unit_->block_bytes; }
 Result<Provider> Drive::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 
 Result<Mapping> Drive::map(const Region& region, MapOptions options) const {
+  if (!unit_->importer && unit_->why_not_direct) return fail(*unit_->why_not_direct);
+  if (!unit_->importer)
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "mapping device memory for",
+                 .subject = unit_->name,
+                 .why = "it does no DMA of its own"});
   return machine_->exchange().map(*unit_->importer, region, options);
 }
 

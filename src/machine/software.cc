@@ -31,10 +31,10 @@ class SoftwareBackend final : public Backend {
 
   [[nodiscard]] base::Clock& clock() override { return fabric_->clock(); }
 
-  [[nodiscard]] HostTraffic traffic() const override {
+  [[nodiscard]] std::optional<HostTraffic> traffic() const override {
     const fabric::Counters counters = fabric_->counters();
-    return {.data_bytes = counters.host_data_read_bytes + counters.host_data_written_bytes,
-            .control_bytes = counters.host_control_read_bytes + counters.host_control_written_bytes};
+    return HostTraffic{.data_bytes = counters.host_data_read_bytes + counters.host_data_written_bytes,
+                       .control_bytes = counters.host_control_read_bytes + counters.host_control_written_bytes};
   }
 
   // The fabric does what the wire rule says, so that is the rule here.

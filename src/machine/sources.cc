@@ -50,12 +50,10 @@ Result<Source> from_parts(std::string_view name, Result<TopologyParts> parts, st
 }
 
 constexpr const char* kOnlyACapture = "it is a capture of a machine, and nothing can be moved on it";
-constexpr const char* kHostDoesNotMoveYet = "this version looks at this computer, but does not drive its devices yet";
 
 }  // namespace
 
 Result<Source> find_source(std::string_view name) {
-  if (name == "host") return from_parts(name, topology::load_sysfs("/sys"), kHostDoesNotMoveYet);
   for (const topology::BuiltinMachine& machine : topology::builtin_machines())
     if (name == machine.name)
       return from_description(std::string(name), machine.toml, fmt::format("machines/{}.toml", machine.name));

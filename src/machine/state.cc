@@ -85,6 +85,7 @@ Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
                    .cure = "use a drive with a controller memory buffer"});
   }
   auto drive = find_drive(name_or_bdf);
+  if (drive && !(*drive)->exporter && (*drive)->why_no_memory) return fail(*(*drive)->why_no_memory);
   if (drive && !(*drive)->exporter)
     return fail({.code = ErrorCode::unsupported,
                  .doing = "opening the memory of",

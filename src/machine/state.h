@@ -28,8 +28,17 @@ struct DriveUnit {
   std::uint32_t block_bytes = 0;
   std::optional<ControllerMemoryInfo> controller_memory;  // what its driver has read of it
   std::shared_ptr<EndpointFactory> driver;
-  std::shared_ptr<peer::OwnedExporter> exporter;  // null: the drive shares no memory
-  std::shared_ptr<peer::DrivenImporter> importer;
+  std::shared_ptr<peer::OwnedExporter> exporter;   // null: the drive shares no memory
+  std::shared_ptr<peer::DrivenImporter> importer;  // null: it does no DMA of its own, see `why_not_direct`
+
+  // What its bytes are part of, so that two parts that overlap can be told: a whole drive, or a file.
+  std::string medium;
+  std::uint64_t start_in_medium = 0;
+  // A file, as opposed to a drive: it may end within a block, and a copy to it may make it, or make it longer.
+  bool is_file = false;
+  // Why it can't be handed memory of peers at all, and why nobody gets its own; each with the cure. None where it can.
+  std::optional<Error> why_not_direct;
+  std::optional<Error> why_no_memory;
 };
 
 // Bytes that devices have moved to and from host memory since the machine was opened.
@@ -43,7 +52,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   [[nodiscard]] virtual base::Clock& clock() = 0;
-  [[nodiscard]] virtual HostTraffic traffic() const = 0;
+  // None on a machine that does not count.
+  [[nodiscard]] virtual std::optional<HostTraffic> traffic() const = 0;
   [[nodiscard]] virtual peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) = 0;
   // A drive that is not among those that were brought up with the machine, by a name that means something here alone (a
   // partition, a file). Null if the name means nothing.

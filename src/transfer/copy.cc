@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -67,8 +68,13 @@ Result<std::uint64_t> length_of(const Extent& source, const Extent& destination)
       source.length ? *source.length : destination.length.value_or(source.drive.size_bytes() - source.offset);
   for (const Extent* extent : {&source, &destination}) {
     const std::uint64_t size = extent->drive.size_bytes();
-    if (extent->offset > size || bytes > size - extent->offset) return too_short(*extent, bytes);
-    if (const std::uint32_t block = extent->drive.block_bytes(); extent->offset % block != 0 || bytes % block != 0)
+    const bool may_grow = extent == &destination && extent->drive.unit().is_file;
+    if (bytes > std::numeric_limits<std::uint64_t>::max() - extent->offset) return too_short(*extent, bytes);
+    if (!may_grow && (extent->offset > size || bytes > size - extent->offset)) return too_short(*extent, bytes);
+    // A file ends where it ends, within a block or not, and a copy may end there with it.
+    const bool at_end = extent->drive.unit().is_file && extent->offset + bytes >= size;
+    if (const std::uint32_t block = extent->drive.block_bytes();
+        extent->offset % block != 0 || (bytes % block != 0 && !at_end))
       return refuse(ErrorCode::invalid_argument, source, destination,
                     fmt::format("offset {} and length {} are not whole blocks of {}, which have {} bytes",
                                 extent->offset, bytes, extent->drive.name(), block));
@@ -77,11 +83,18 @@ Result<std::uint64_t> length_of(const Extent& source, const Extent& destination)
   return bytes;
 }
 
+// Two parts of one drive, or a file and itself.
 Result<void> check_overlap(const Extent& source, const Extent& destination, std::uint64_t bytes) {
-  const std::uint64_t low = std::min(source.offset, destination.offset);
-  const std::uint64_t high = std::max(source.offset, destination.offset);
-  if (source.drive.bdf() != destination.drive.bdf() || high - low >= bytes) return {};
-  return refuse(ErrorCode::invalid_argument, source, destination, "the two parts of the drive overlap");
+  const DriveUnit& from = source.drive.unit();
+  const DriveUnit& to = destination.drive.unit();
+  const bool same = from.medium == to.medium && (!from.medium.empty() || from.bdf == to.bdf);
+  const std::uint64_t read_from = from.start_in_medium + source.offset;
+  const std::uint64_t write_to = to.start_in_medium + destination.offset;
+  const std::uint64_t apart = std::max(read_from, write_to) - std::min(read_from, write_to);
+  if (!same || apart >= bytes) return {};
+  return refuse(
+      ErrorCode::invalid_argument, source, destination,
+      from.is_file ? "they are the same file, and the two parts overlap" : "the two parts of the drive overlap");
 }
 
 // Routes revocations of the staging memory to the pipeline for as long as this lives.
@@ -89,10 +102,12 @@ class Hooks {
  public:
   Hooks(DriveUnit& source, DriveUnit& destination, transfer::Pipeline& pipeline)
       : source_(source), destination_(destination) {
-    for (DriveUnit* unit : {&source_, &destination_}) unit->importer->on_progress([&pipeline] { pipeline.drain(); });
+    for (DriveUnit* unit : {&source_, &destination_})
+      if (unit->importer) unit->importer->on_progress([&pipeline] { pipeline.drain(); });
   }
   ~Hooks() {
-    for (DriveUnit* unit : {&source_, &destination_}) unit->importer->on_progress({});
+    for (DriveUnit* unit : {&source_, &destination_})
+      if (unit->importer) unit->importer->on_progress({});
   }
   Hooks(const Hooks&) = delete;
   Hooks& operator=(const Hooks&) = delete;
@@ -120,8 +135,10 @@ Result<transfer::Outcome> move_bytes(machine::State& machine, DriveUnit& source,
   auto outcome = pipeline.run();
   if (!outcome && !pipeline.is_quiet()) {
     // A drive that has stopped answering may still write to memory that is about to be given back.
-    for (DriveUnit* unit : {&source, &destination})
+    for (DriveUnit* unit : {&source, &destination}) {
+      if (!unit->importer) continue;
       if (auto cut_off = unit->importer->isolate(); !cut_off) outcome.error().why += "; " + cut_off.error().message();
+    }
   }
   if (!outcome) {
     for (const DriveUnit* unit : {&source, &destination})
@@ -158,14 +175,20 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
                 .bytes = bytes,
                 .shape = {.slots = options.queue_depth, .chunk_bytes = options.chunk_bytes}};
   base::SystemClock wall;
-  const machine::HostTraffic before = machine.backend().traffic();
+  const auto before = machine.backend().traffic();
   const base::TimePoint start = wall.now();
   auto outcome = move_bytes(machine, from, to, *plan, job, options);
   if (!outcome) return std::unexpected(std::move(outcome.error()));
+  if (destination.offset == 0 && !destination.length)
+    if (auto ended = (*destination_endpoint)->end_at(bytes); !ended) return std::unexpected(std::move(ended.error()));
   CopyReport report{.bytes = bytes, .seconds = std::chrono::duration<double>(wall.now() - start).count()};
-  const machine::HostTraffic after = machine.backend().traffic();
-  report.host_memory_bytes = after.data_bytes - before.data_bytes;
-  report.control_bytes = after.control_bytes - before.control_bytes;
+  const auto after = machine.backend().traffic();
+  if (before && after) {
+    report.host_memory_bytes = after->data_bytes - before->data_bytes;
+    report.control_bytes = after->control_bytes - before->control_bytes;
+  } else {
+    report.host_memory_bytes = 2 * outcome->host_bytes;  // into it and out of it
+  }
   report.route = outcome->direct_bytes > 0 ? CopyRoute::peer : CopyRoute::host;
   report.fallbacks = std::move(outcome->fallbacks);
   if (report.route == CopyRoute::peer) say_provider(report, *plan->provider);

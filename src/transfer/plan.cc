@@ -87,11 +87,31 @@ std::string cure_for(machine::State& machine, const machine::DriveUnit& source, 
   return "use --policy preferred to go by way of host memory";
 }
 
+// What keeps one of the two from any memory but the host's, whoever has it.
+std::optional<Error> obstacle_of(const machine::DriveUnit& source, const machine::DriveUnit& destination) {
+  for (const machine::DriveUnit* unit : {&source, &destination}) {
+    if (unit->why_not_direct) return unit->why_not_direct;
+  }
+  return std::nullopt;
+}
+
+// Why there is no device memory at all to look at.
+std::string why_no_providers(machine::State& machine) {
+  std::string why = "no device of this machine shares its memory";
+  for (const auto& drive : machine.drives())
+    if (drive->why_no_memory) why += fmt::format("; {}", drive->why_no_memory->message());
+  return why;
+}
+
 }  // namespace
 
 Result<Plan> make_plan(machine::State& machine, const machine::DriveUnit& source, const machine::DriveUnit& destination,
                        const CopyOptions& options) {
   if (options.policy == P2p::disabled) return Plan{};
+  if (const auto obstacle = obstacle_of(source, destination)) {
+    if (options.policy == P2p::required) return fail(*obstacle);
+    return Plan{.fallback = peer::FallbackReason::no_route, .why_host = obstacle->message()};
+  }
   Result<void> ok;
   const auto providers = providers_to_look_at(machine, options, ok);
   if (!ok) return std::unexpected(std::move(ok.error()));
@@ -105,7 +125,7 @@ Result<Plan> make_plan(machine::State& machine, const machine::DriveUnit& source
       best = std::move(candidate);
   }
   if (best) return Plan{.provider = best->provider};
-  std::string why = providers.empty() ? "no device of this machine shares its memory" : "";
+  std::string why = providers.empty() ? why_no_providers(machine) : "";
   for (const Candidate& candidate : refused) why += (why.empty() ? "" : "; ") + candidate.why_not;
   if (options.policy != P2p::required)
     return Plan{.fallback = refused.size() == 1 ? refused.front().refused : peer::FallbackReason::no_provider,

@@ -4,7 +4,8 @@
 //   read    an O_DIRECT read from the client into p2pmem of the provider: pci_p2pdma_map_type
 //   enable  a namespace of the kernel's NVMe target on the client with the provider's p2pmem: pci_p2pdma_distance_many
 //
-// A line of JSON for each: {"by": "read", "client": "0000:03:00.0", "provider": "0000:04:00.0", "error": 0, "returned": [3]}.
+// A line of JSON for each: {"by": "read", "client": "0000:03:00.0", "provider": "0000:04:00.0", "error": 0, "returned": [3]};
+// and one for each drive: {"drive": "nvme0", "function": "0000:03:00.0"}, by the name that the machine's description gives it.
 // `error` is errno of the request, 0 for none. `returned` is what the function returned, once for each call; it may be empty.
 // The kernel remembers answers of pci_p2pdma_map_type for a pair, and the probe sees the remembered one returned as well.
 #include <algorithm>
@@ -55,6 +56,7 @@ void must_put(const fs::path& file, std::string_view text, int flags = O_WRONLY)
 
 struct Drive {
   std::string function;  // 0000:03:00.0
+  std::string name;      // what the machine's description calls it: its serial number
   std::string block;     // /dev/nvme0n1
   bool has_memory = false;
 };
@@ -63,6 +65,7 @@ std::vector<Drive> find_drives() {
   std::vector<Drive> drives;
   for (const auto& controller : fs::directory_iterator("/sys/class/nvme")) {
     Drive drive{.function = fs::canonical(controller.path() / "device").filename()};
+    std::ifstream(controller.path() / "serial") >> drive.name;
     for (const auto& entry : fs::directory_iterator(controller.path()))
       if (entry.path().filename().string().starts_with(controller.path().filename().string() + "n"))
         drive.block = "/dev/" + entry.path().filename().string();
@@ -150,6 +153,8 @@ void for_all_pairs(const std::vector<Drive>& drives, Ask ask) {
 
 int main() {
   const std::vector<Drive> drives = find_drives();
+  for (const Drive& drive : drives)
+    fmt::print("{{\"drive\": \"{}\", \"function\": \"{}\"}}\n", drive.name, drive.function);
   const Probe map_type("map_type", "pci_p2pdma_map_type");
   const Probe distance("distance", "pci_p2pdma_distance_many");
   must_put(kTracing / "tracing_on", "1");

@@ -1,6 +1,7 @@
-// compare_verdicts ANSWERS NAME=VERDICTS...: the kernel's answers, as ask_kernel wrote them, against what `barter why --all
+// compare_verdicts ANSWERS NAME=VERDICTS[,TOPOLOGY]...: the kernel's answers, as ask_kernel wrote them, against what `barter why --all
 // --json` said of the same machine, read in several ways. Every pair that the kernel was asked about has to be there, with the
-// kernel's route, and its distance where it told one. Status 1 and a line for each disagreement.
+// kernel's route, and its distance where it told one. With a TOPOLOGY, of `barter topo --json`, the drives are found by their
+// names, because the machine as it is described has other bus numbers. Status 1 and a line for each disagreement.
 #include <fstream>
 #include <map>
 #include <optional>
@@ -44,12 +45,19 @@ class Comparison {
     if (answers_.empty()) complain("the kernel was asked nothing");
   }
 
-  void compare(std::string_view name, const std::string& file) {
+  // `topology` may be empty: the verdicts are about the same addresses.
+  void compare(std::string_view name, const std::string& file, const std::string& topology) {
     std::ifstream stream(file);
     if (!stream) return complain(fmt::format("{} can't be read", file));
+    std::map<std::string, std::string> addresses;  // theirs, and the guest's
+    if (!topology.empty()) addresses = read_topology(topology);
+    const auto address = [&](const std::string& theirs) {
+      const auto found = addresses.find(theirs);
+      return topology.empty() ? theirs : found == addresses.end() ? "" : found->second;
+    };
     std::set<Pair> seen;
     for (const json& verdict : json::parse(stream)) {
-      const Pair pair{verdict.at("client"), verdict.at("provider")};
+      const Pair pair{address(verdict.at("client")), address(verdict.at("provider"))};
       const auto answer = answers_.find(pair);
       if (answer == answers_.end()) continue;  // not between drives
       seen.insert(pair);
@@ -66,7 +74,25 @@ class Comparison {
   }
 
  private:
+  std::map<std::string, std::string> read_topology(const std::string& file) {
+    std::map<std::string, std::string> addresses;
+    std::ifstream stream(file);
+    if (!stream) complain(fmt::format("{} can't be read", file));
+    if (!stream) return addresses;
+    const json described = json::parse(stream);
+    for (const json& function : described.at("functions")) {
+      if (!function.at("name").is_string()) continue;
+      const auto drive = drives_.find(function.at("name").get<std::string>());
+      if (drive != drives_.end()) addresses[function.at("bdf")] = drive->second;
+    }
+    return addresses;
+  }
+
   void read_answer(const json& line) {
+    if (line.contains("drive")) {
+      drives_[line.at("drive")] = line.at("function");
+      return;
+    }
     const Pair pair{line.at("client"), line.at("provider")};
     if (pair.client == pair.provider) return;  // barter why --all is about different functions
     Answer& answer = answers_[pair];
@@ -130,6 +156,7 @@ class Comparison {
   }
 
   std::map<Pair, Answer> answers_;
+  std::map<std::string, std::string> drives_;  // by name
   int complaints_ = 0;
   int distances_ = 0;
 };
@@ -138,7 +165,7 @@ class Comparison {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    fmt::print(stderr, "usage: compare_verdicts ANSWERS NAME=VERDICTS...\n");
+    fmt::print(stderr, "usage: compare_verdicts ANSWERS NAME=VERDICTS[,TOPOLOGY]...\n");
     return 2;
   }
   try {
@@ -147,7 +174,9 @@ int main(int argc, char** argv) {
     for (int i = 2; i < argc; ++i) {
       const std::string argument = argv[i];
       const std::size_t equals = argument.find('=');
-      comparison.compare(argument.substr(0, equals), argument.substr(equals + 1));
+      const std::size_t comma = argument.find(',', equals);
+      comparison.compare(argument.substr(0, equals), argument.substr(equals + 1, comma - equals - 1),
+                         comma == std::string::npos ? "" : argument.substr(comma + 1));
     }
     return comparison.finish();
   } catch (const json::exception& error) {

@@ -48,7 +48,10 @@ class Writer {
 
   void write_board() {
     const bool has_iommu = machine_.iommu != IommuMode::off;
-    out_.arguments.insert(out_.arguments.end(), {"-M", has_iommu ? "q35,kernel-irqchip=split" : "q35"});
+    // No HPET: where the computer is busy, the kernel sets its comparator to a time that has passed already, and then waits
+    // for the counter to come round.
+    out_.arguments.insert(out_.arguments.end(),
+                          {"-M", has_iommu ? "q35,hpet=off,kernel-irqchip=split" : "q35,hpet=off"});
     // Everything that the emulated processor can do, under the name that the description gives: the rule about CPUs goes by
     // vendor and family alone.
     out_.arguments.insert(out_.arguments.end(),

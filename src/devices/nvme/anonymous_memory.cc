@@ -32,6 +32,7 @@ AnonymousMemory::~AnonymousMemory() {
 }
 
 void AnonymousMemory::zero(std::uint64_t offset, std::uint64_t size_bytes) {
+  if (size_bytes == 0) return;  // also of no memory at all, which has no address
   const std::uint64_t end = offset + size_bytes;
   const std::uint64_t first_page = (offset + kPageBytes - 1) / kPageBytes * kPageBytes;
   const std::uint64_t last_page = end / kPageBytes * kPageBytes;

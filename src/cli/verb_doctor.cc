@@ -1,11 +1,14 @@
 #include "cli/verb_doctor.h"
 
-#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "cli/arguments.h"
+#include "cli/watchdog.h"
 
 namespace barter::cli {
 namespace {
@@ -64,6 +67,21 @@ Result<ProbeReport> run_probe(const Machine& machine, const std::vector<DrivePar
                {.seed = arguments.seed, .deadline = std::chrono::seconds(arguments.deadline_s)});
 }
 
+// For a step in flight at the deadline, and for putting back what was there.
+constexpr std::chrono::seconds kGrace{30};
+
+// The thread that probes is stuck in a step, so that nobody can put anything back.
+void give_up() {
+  const int status =
+      print({.code = ErrorCode::timed_out,
+             .doing = "probing",
+             .subject = "the two drives",
+             .where = {},
+             .why = "a step got no answer, long after the deadline",
+             .cure = "the scratch space may hold the probe's pattern now; barter why tells about the route"});
+  std::_Exit(status);
+}
+
 // A command that asks Barter has to ask about the same machine.
 void name_machine(std::vector<Finding>& findings, const std::string& machine) {
   if (machine == "host") return;
@@ -84,7 +102,10 @@ int run_doctor(const DoctorArguments& arguments) {
   if (!findings) return print(findings.error());
   name_machine(*findings, arguments.machine);
   std::optional<Result<ProbeReport>> probed;
-  if (!parts->empty()) probed = run_probe(*machine, *parts, arguments);
+  if (!parts->empty()) {
+    const Watchdog watchdog(std::chrono::seconds(arguments.deadline_s) + kGrace, give_up);
+    probed = run_probe(*machine, *parts, arguments);
+  }
   if (probed && !*probed) return print(probed->error());
   const ProbeReport* report = probed ? &**probed : nullptr;
   const Style style = Style::of_standard_output();

@@ -14,7 +14,6 @@
 namespace barter::doctor {
 namespace {
 namespace fs = std::filesystem;
-using topology::sysfs::Contents;
 using topology::sysfs::read_prefix;
 
 // What proves an option where there is no configuration to read: a symbol that is compiled in with it, or a module.
@@ -34,6 +33,7 @@ constexpr std::array kOptions = {
 
 std::vector<KernelOption> options_in(std::string_view config, const std::string& source) {
   std::vector<KernelOption> options;
+  options.reserve(kOptions.size());
   for (const Option& option : kOptions)
     options.push_back({.name = std::string(option.name), .state = option_in(config, option.name), .source = source});
   return options;
@@ -157,6 +157,7 @@ Result<std::vector<KernelOption>> read_kernel_options(const fs::path& root, cons
   for (const fs::path& file : files) why += fmt::format(", no {}", file.string());
   const Prover prover(root, release, std::move(why));
   std::vector<KernelOption> options;
+  options.reserve(kOptions.size());
   for (const Option& option : kOptions) options.push_back(prover.prove(option));
   return options;
 }

@@ -155,7 +155,7 @@ Result<void> read_memlock(const fs::path& root, SystemFacts& facts) {
   if (value == "unlimited")
     facts.memlock_bytes = std::optional<std::uint64_t>{};
   else if (const auto bytes = parse_number(value))
-    facts.memlock_bytes = std::optional(*bytes);
+    facts.memlock_bytes = bytes;
   else
     facts.memlock_bytes = Unknown{fmt::format("{} names no limit of locked memory", file.string())};
   return {};

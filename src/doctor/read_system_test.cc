@@ -173,8 +173,8 @@ TEST_F(SystemTree, BelongsToTheCaptureThatHasIt) {
   ASSERT_TRUE(machine) << machine.error().message();
   const auto findings = examine(*machine);
   ASSERT_TRUE(findings) << findings.error().message();
-  const Finding* kernel = test::find(*findings, "kernel_version", "6.1.0-18-amd64");
-  ASSERT_NE(kernel, nullptr);
+  const auto kernel = test::find(*findings, "kernel_version", "6.1.0-18-amd64");
+  ASSERT_TRUE(kernel);
   EXPECT_EQ(kernel->severity, Severity::blocker);
   EXPECT_THAT(kernel->source, HasSubstr(root_.string()));
   EXPECT_EQ(findings->front().code, "kernel_version") << "the most important comes first";

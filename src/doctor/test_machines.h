@@ -2,7 +2,7 @@
 // system around them of which everything is known and well.
 #pragma once
 #include <algorithm>
-#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -103,11 +103,13 @@ inline std::vector<Finding> findings_of(const TopologyParts& parts, const System
   return examine(*topology, system);
 }
 
-inline const Finding* find(const std::vector<Finding>& findings, std::string_view code, std::string_view fact = {}) {
+inline std::optional<Finding> find(const std::vector<Finding>& findings, std::string_view code,
+                                   std::string_view fact = {}) {
   const auto at = std::find_if(findings.begin(), findings.end(), [&](const Finding& finding) {
     return finding.code == code && finding.fact.find(fact) != std::string::npos;
   });
-  return at == findings.end() ? nullptr : &*at;
+  if (at == findings.end()) return std::nullopt;
+  return *at;
 }
 
 }  // namespace barter::doctor::test

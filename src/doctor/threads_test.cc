@@ -2,7 +2,8 @@
 // rows and their numbers are those of a survey of such threads; the words are ours. Those that doctor has no part in are
 // listed with the reason, so that none is forgotten.
 #include <array>
-#include <functional>
+#include <fstream>
+#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
@@ -279,8 +280,8 @@ TEST(Threads, GetTheAnswerThatWasMissing) {
     SCOPED_TRACE("row " + std::to_string(thread.row) + ": " + std::string(thread.met));
     ASSERT_FALSE(thread.findings.empty());
     for (const Said& said : thread.said) {
-      const Finding* finding = find(thread.findings, said.code, said.about);
-      if (finding == nullptr) {
+      const auto finding = find(thread.findings, said.code, said.about);
+      if (!finding) {
         std::string facts;
         for (const Finding& other : thread.findings) facts += "\n  " + other.code + ": " + other.fact;
         ADD_FAILURE() << "no " << said.code << " about \"" << said.about << "\" among" << facts;
@@ -290,6 +291,13 @@ TEST(Threads, GetTheAnswerThatWasMissing) {
       for (const std::string& words : said.words) EXPECT_THAT(all_words(*finding), HasSubstr(words));
     }
   }
+}
+
+TEST(Threads, AreAnsweredWithCodesThatAreDocumented) {
+  std::ifstream file(BARTER_SOURCE_DIR "/docs/json.md");
+  const std::string documented{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  for (const Thread& thread : all_threads())
+    for (const Finding& finding : thread.findings) EXPECT_THAT(documented, HasSubstr("`" + finding.code + "`"));
 }
 
 TEST(Threads, AreAllThere) {

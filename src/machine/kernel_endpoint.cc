@@ -188,10 +188,13 @@ pci::DmaBuffer KernelEndpoint::give_out(std::span<std::byte> memory, std::uint64
   const auto at = std::ranges::upper_bound(host_memory_, memory.data(), {}, [](auto other) { return other.data(); });
   host_memory_.insert(at, memory);
   if (queue_) queue_->add_buffer(memory);
-  return {memory.first(bytes), {reinterpret_cast<std::uintptr_t>(memory.data())}, [this, memory, is_own] {
-            settle();  // only after an error is there anything to wait for
-            if (queue_) queue_->forget_buffer(memory);
-            std::erase_if(host_memory_, [&](auto other) { return other.data() == memory.data(); });
+  const std::weak_ptr<const bool> alive = alive_;
+  return {memory.first(bytes), {reinterpret_cast<std::uintptr_t>(memory.data())}, [this, alive, memory, is_own] {
+            if (!alive.expired()) {  // an endpoint that is gone has waited for all that was in flight
+              settle();              // only after an error is there anything to wait for
+              if (queue_) queue_->forget_buffer(memory);
+              std::erase_if(host_memory_, [&](auto other) { return other.data() == memory.data(); });
+            }
             if (is_own) ::operator delete(memory.data(), std::align_val_t{kPageBytes});
           }};
 }

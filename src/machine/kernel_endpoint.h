@@ -81,6 +81,7 @@ class KernelEndpoint final : public Endpoint {
   std::uint64_t ragged_end_ = 0;                   // of the file, once its last block has been written
   std::string trouble_;                            // what kOwnTrouble means
   Failure last_peer_failure_;
+  std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);  // buffers may outlive the endpoint
 };
 
 }  // namespace barter::machine

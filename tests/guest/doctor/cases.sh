@@ -45,6 +45,15 @@ case_tells_the_routes() {
   finding virtual_machine 'virtual machine'
 }
 
+case_says_the_same_of_a_dump() {
+  cpu=$(awk -F': *' '/^vendor_id/ { vendor = $2 } /^cpu family/ { print vendor ":" $2; exit }' /proc/cpuinfo)
+  lspci -xxxx >dump
+  barter doctor --machine lspci:dump --cpu "$cpu" --json >findings
+  finding routes 'of 6 ordered pairs of devices: 2 turned around below the root complex, 0 through it, 4 not supported'
+  finding host_bridge 8086:29c0
+  finding not_known "the kernel's version"
+}
+
 case_tells_what_another_user_may_not() {
   su nobody -s /bin/sh -c 'barter doctor --machine host --json' >findings
   finding permissions CAP_SYS_ADMIN
@@ -64,7 +73,7 @@ case_probes_both_ways_and_puts_back() {
   dd if=before of="$one" bs=1M oflag=direct 2>/dev/null
   dd if=before of="$two" bs=1M oflag=direct 2>/dev/null
   barter doctor --machine host --json --probe "${one#/dev/}@1MiB+1MiB" "${two#/dev/}@2MiB+1MiB" >findings 2>said ||
-    { grep -q 'does not drive its devices' said && skip 'this version moves nothing on a computer'; cat findings said; fail "status $?"; }
+    { cat findings said; fail 'the probe did not pass'; }
   expect_text '"passed": true' findings
   expect_text '"host_memory_bytes": 0' findings
   expect_text '"not_restored": []' findings

@@ -26,6 +26,7 @@ struct FakeNamespace {
   std::uint16_t metadata_bytes = 0;
   bool write_protected = false;
   std::uint8_t flbas = 0;
+  std::uint8_t command_set = 0;
   std::vector<std::byte> media = {};
 };
 
@@ -314,6 +315,11 @@ class FakeController {
         for (const FakeNamespace& space : setup.namespaces) ids.push_back(space.id);
       if (setup.namespace_list.empty()) std::erase_if(ids, [&](std::uint32_t id) { return id <= entry[1]; });
       std::memcpy(page.data(), ids.data(), std::min<std::size_t>(ids.size(), 1024) * 4);
+    } else if ((entry[10] & 0xff) == 3) {
+      const auto found = std::ranges::find(setup.namespaces, entry[1], &FakeNamespace::id);
+      put(0, std::uint16_t{0x0801});   // EUI64, 8 bytes
+      put(12, std::uint16_t{0x0104});  // CSI, 1 byte
+      put(16, found == setup.namespaces.end() ? std::uint8_t{0} : found->command_set);
     } else {
       const auto found = std::ranges::find(setup.namespaces, entry[1], &FakeNamespace::id);
       if (found != setup.namespaces.end()) {

@@ -56,13 +56,37 @@ Result<std::vector<std::uint32_t>> list_namespaces(const Device& device, AdminQu
   return ids;
 }
 
+// A controller that was told to speak the NVM command set alone still lists the namespaces of others (zoned ones, key-value
+// ones), and identifies them as if they were of that set; only their descriptors tell.
+Result<std::uint8_t> command_set_of(const Device& device, AdminQueue& admin, std::uint32_t id) {
+  std::uint8_t command_set = kNvmCommandSet;
+  if (device.version.raw < version_number(1, 3)) return command_set;
+  auto done = admin.fetch(identify(kIdentifyDescriptors, id), kIdentifying,
+                          [&](std::span<const std::byte> bytes) -> Result<void> {
+                            command_set = parse_command_set(bytes);
+                            return {};
+                          });
+  // A controller that refuses has not said anything.
+  if (!done && admin.is_broken()) return fail(std::move(done.error()));
+  return command_set;
+}
+
 // A namespace that can't be used is left out with a remark: the others still can.
-Result<void> identify_namespaces(AdminQueue& admin, Inventory& inventory, std::span<const std::uint32_t> ids) {
+Result<void> identify_namespaces(const Device& device, AdminQueue& admin, Inventory& inventory,
+                                 std::span<const std::uint32_t> ids) {
   for (const std::uint32_t id : ids) {
     if (inventory.namespaces.size() == kMaxNamespaces) {
       inventory.facts.remarks.push_back(
           fmt::format("the namespaces from {} on are left out: the driver takes {}", id, kMaxNamespaces));
       break;
+    }
+    auto command_set = command_set_of(device, admin, id);
+    if (!command_set) return fail(std::move(command_set.error()));
+    if (*command_set != kNvmCommandSet) {
+      inventory.facts.remarks.push_back(fmt::format(
+          "namespace {} is left out: it speaks I/O command set {}, and the driver the NVM command set alone", id,
+          *command_set));
+      continue;
     }
     auto done = admin.fetch(
         identify(kIdentifyNamespace, id), kIdentifying, [&](std::span<const std::byte> bytes) -> Result<void> {
@@ -119,7 +143,7 @@ Result<Inventory> take_inventory(Device& device, AdminQueue& admin) {
 
   auto ids = list_namespaces(device, admin, inventory.identity);
   if (!ids) return fail(std::move(ids.error()));
-  if (auto done = identify_namespaces(admin, inventory, *ids); !done) return fail(std::move(done.error()));
+  if (auto done = identify_namespaces(device, admin, inventory, *ids); !done) return fail(std::move(done.error()));
 
   auto queues = negotiate_queues(device, admin);
   if (!queues) return fail(std::move(queues.error()));

@@ -89,6 +89,18 @@ std::expected<std::vector<std::uint32_t>, std::string> parse_active_namespaces(s
   return ids;
 }
 
+std::uint8_t parse_command_set(std::span<const std::byte> bytes) {
+  std::size_t at = 0;
+  while (at + descriptor::kHeaderBytes < bytes.size()) {
+    const auto type = load<std::uint8_t>(bytes, at);
+    const std::size_t length = load<std::uint8_t>(bytes, at + 1);
+    if (length == 0) break;
+    if (type == descriptor::kCommandSet) return load<std::uint8_t>(bytes, at + descriptor::kHeaderBytes);
+    at += descriptor::kHeaderBytes + length;
+  }
+  return kNvmCommandSet;
+}
+
 std::expected<NamespaceFacts, std::string> parse_namespace(std::span<const std::byte> bytes, std::uint32_t id) {
   using namespace namespace_offset;
   if (bytes.size() < kIdentifyBytes) return too_short(bytes.size());

@@ -21,6 +21,7 @@ inline constexpr std::size_t kIdentifyListEntries = kIdentifyBytes / sizeof(std:
 inline constexpr std::uint32_t kIdentifyNamespace = 0x00;
 inline constexpr std::uint32_t kIdentifyController = 0x01;
 inline constexpr std::uint32_t kIdentifyActiveNamespaces = 0x02;
+inline constexpr std::uint32_t kIdentifyDescriptors = 0x03;
 
 struct IdentifyDword10 : base::Register<IdentifyDword10, 40, std::uint32_t> {
   static constexpr Bits<31, 16> controller_id{};
@@ -67,6 +68,14 @@ struct BlockFormat : base::Register<BlockFormat, 0, std::uint32_t, base::Registe
   static constexpr Bits<15, 0> metadata_bytes{};
 };
 
+// The Namespace Identification Descriptor list (base 2.0, figure 277): descriptors of a type, a length, two reserved bytes and
+// that many bytes more; a length of 0 ends it. The type that tells the I/O command set holds its number (section 3.1.3.5.1).
+namespace descriptor {
+inline constexpr std::uint8_t kCommandSet = 4;  // NIDT
+inline constexpr std::size_t kHeaderBytes = 4;
+}  // namespace descriptor
+inline constexpr std::uint8_t kNvmCommandSet = 0;
+
 enum class SglSupport : std::uint8_t { none, any_alignment, dword_alignment };
 
 struct ControllerIdentity {
@@ -83,6 +92,9 @@ struct ControllerIdentity {
 // The ids in one page of the list, in the order of the page: ascending, above `after`, up to the first zero.
 [[nodiscard]] std::expected<std::vector<std::uint32_t>, std::string> parse_active_namespaces(
     std::span<const std::byte> bytes, std::uint32_t after);
+// The I/O command set that a namespace speaks. The NVM command set where the list doesn't say, or makes no sense: controllers
+// older than NVMe 2.0 know no other.
+[[nodiscard]] std::uint8_t parse_command_set(std::span<const std::byte> bytes);
 // Why not: words that follow "namespace 3 is left out: ".
 [[nodiscard]] std::expected<NamespaceFacts, std::string> parse_namespace(std::span<const std::byte> bytes,
                                                                          std::uint32_t id);

@@ -82,3 +82,15 @@ case_probes_both_ways_and_puts_back() {
     cmp before after || fail "$drive holds something else now"
   done
 }
+
+case_leaves_a_drive_alone_that_is_in_use() {
+  local two status=0
+  two=$(block nvme1)
+  mkswap "$two" >/dev/null && swapon "$two" || skip 'this guest has no swap'
+  barter doctor --machine host --json --probe "$(basename "$(block nvme0)")@0+64KiB" "$(basename "$two")@1MiB+64KiB" >findings 2>said || status=$?
+  swapoff "$two"
+  cat said
+  [ "$status" = 1 ] || { cat findings; fail "status $status"; }
+  expect_text 'is in use' findings
+  expect_text '"not_restored": []' findings
+}

@@ -1,7 +1,7 @@
 # What the programs of the frame share. Sourced, with the repository as the current directory.
 . tools/lib.sh
 
-guest_folder=build/guest             # kernels, images and what was found out about this machine; for all presets
+guest_folder=build/guest             # kernels and what was found out about this machine; for all presets
 guest_kernels=$guest_folder/kernels  # a folder for each suite
 
 # kernel_of SUITE: what QEMU starts.

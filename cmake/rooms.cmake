@@ -22,9 +22,13 @@ function(barter_room name)
   endif()
 endfunction()
 
-# barter_test(NAME SOURCES file... DEPENDS target...): one GoogleTest program, each of its tests known to ctest.
+# barter_test(NAME SOURCES file... DEPENDS target... [TIMEOUT_S seconds]): one GoogleTest program, each of its tests known to
+# ctest.
 function(barter_test name)
-  cmake_parse_arguments(TEST "" "" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT_S" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT TEST_TIMEOUT_S)
+    set(TEST_TIMEOUT_S 300)
+  endif()
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE ${TEST_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main ${RAPIDCHECK} barter_flags)
   # What is tested is optimised; the tests themselves compile in half the time when they are less so.
@@ -38,5 +42,5 @@ function(barter_test name)
     endif()
   endforeach()
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${TEST_TIMEOUT_S})
 endfunction()

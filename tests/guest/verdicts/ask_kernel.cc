@@ -6,10 +6,11 @@
 //
 // A line of JSON for each: {"by": "read", "client": "0000:03:00.0", "provider": "0000:04:00.0", "error": 0, "returned": [3]};
 // and one for each drive: {"drive": "nvme0", "function": "0000:03:00.0"}, by the name that the machine's description gives it.
-// `error` is errno of the request, 0 for none. `returned` is what the function returned, once for each call; it may be empty.
+// A read also tells whether its bytes are there afterwards: "arrived": true. `error` is errno of the request, 0 for none. `returned` is what the function returned, once for each call; it may be empty.
 // The kernel remembers answers of pci_p2pdma_map_type for a pair, and the probe sees the remembered one returned as well.
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -107,14 +108,32 @@ class Probe {
   std::string name_;
 };
 
-void print(std::string_view by, const Drive& client, const Drive& provider, int error,
-           const std::vector<int>& returned) {
-  fmt::print("{{\"by\": \"{}\", \"client\": \"{}\", \"provider\": \"{}\", \"error\": {}, \"returned\": [{}]}}\n", by,
-             client.function, provider.function, error, fmt::join(returned, ", "));
+void print(std::string_view by, const Drive& client, const Drive& provider, int error, const std::vector<int>& returned,
+           std::string_view more = {}) {
+  fmt::print("{{\"by\": \"{}\", \"client\": \"{}\", \"provider\": \"{}\", \"error\": {}, \"returned\": [{}]{}}}\n", by,
+             client.function, provider.function, error, fmt::join(returned, ", "), more);
 }
 
-// Returns errno of the read.
-int read_into_memory_of(const Drive& provider, const Drive& client) {
+// The drives are new and full of zeros, so a read that arrived leaves nothing of what was written to the memory before.
+constexpr std::uint64_t kBefore = 0xa5a5a5a5a5a5a5a5;
+constexpr std::size_t kWords = kReadBytes / sizeof kBefore;
+
+void fill(volatile std::uint64_t* memory) {
+  for (std::size_t i = 0; i < kWords; ++i) memory[i] = kBefore;
+}
+
+bool is_zero(const volatile std::uint64_t* memory) {
+  for (std::size_t i = 0; i < kWords; ++i)
+    if (memory[i] != 0) return false;
+  return true;
+}
+
+struct ReadResult {
+  int error = 0;
+  bool arrived = false;
+};
+
+ReadResult read_into_memory_of(const Drive& provider, const Drive& client) {
   const int memory =
       ::open(fmt::format("/sys/bus/pci/devices/{}/p2pmem/allocate", provider.function).c_str(), O_RDWR | O_CLOEXEC);
   if (memory < 0) give_up("opening p2pmem of " + provider.function);
@@ -122,11 +141,14 @@ int read_into_memory_of(const Drive& provider, const Drive& client) {
   if (disk < 0) give_up("opening " + client.block);
   void* target = ::mmap(nullptr, kReadBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
   if (target == MAP_FAILED) give_up("mapping p2pmem of " + provider.function);
+  auto* words = static_cast<std::uint64_t*>(target);
+  fill(words);
   const int error = ::pread(disk, target, kReadBytes, 0) < 0 ? errno : 0;
+  const bool arrived = is_zero(words);
   ::munmap(target, kReadBytes);
   ::close(disk);
   ::close(memory);
-  return error;
+  return {error, arrived};
 }
 
 // Returns errno of enabling the namespace, after which it is disabled again.
@@ -159,8 +181,9 @@ int main() {
   const Probe distance("distance", "pci_p2pdma_distance_many");
   must_put(kTracing / "tracing_on", "1");
   for_all_pairs(drives, [&](const Drive& client, const Drive& provider) {
-    const int error = read_into_memory_of(provider, client);
-    print("read", client, provider, error, map_type.returned());
+    const ReadResult read = read_into_memory_of(provider, client);
+    print("read", client, provider, read.error, map_type.returned(),
+          read.arrived ? ", \"arrived\": true" : ", \"arrived\": false");
   });
   fs::create_directories(kTarget / "namespaces/1");
   for_all_pairs(drives, [&](const Drive& client, const Drive& provider) {

@@ -2,8 +2,9 @@
 case_ask_the_kernel() {
   ask_kernel >answers
   barter why --all --json --machine host >host.json
+  su nobody -s /bin/sh -c 'barter why --all --json --machine host' >nobody.json
   lspci -D -xxxx >lspci.hex
   lspci -Dnnvvv >lspci.text
   cat /proc/cmdline
-  for file in answers host.json lspci.hex lspci.text; do send $file; done
+  for file in answers host.json nobody.json lspci.hex lspci.text; do send $file; done
 }

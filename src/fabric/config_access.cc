@@ -79,6 +79,7 @@ void System::function_level_reset(Node& node) {
     const std::lock_guard lock(mutex);
     node.registers.restore(node.power_on_values);
     for (MsixVector& vector : node.msix) vector = {};
+    node.domain->function_was_reset();
     forget_all();
   }
   wait_until_all_idle();

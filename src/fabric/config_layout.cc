@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "pci/capabilities/acs.h"
+#include "pci/capabilities/ats.h"
 #include "pci/capabilities/express.h"
 #include "pci/capabilities/msix.h"
 #include "pci/capabilities/power_management.h"
@@ -19,7 +20,8 @@ constexpr std::uint16_t kPowerManagementAt = 0x40;
 constexpr std::uint16_t kMsixAt = 0x50;
 constexpr std::uint16_t kExpressAt = 0x60;
 constexpr std::uint16_t kAcsAt = 0x100;
-constexpr std::uint32_t kMaxPayload512 = 2;  // log2 of the bytes, minus 7
+constexpr std::uint16_t kAtsAfterAcsAt = 0x140;  // behind the longest egress control vector
+constexpr std::uint32_t kMaxPayload512 = 2;      // log2 of the bytes, minus 7
 constexpr std::uint32_t kMaxReadRequest512 = 2;
 
 void lay_out_identity(Registers& registers, const FunctionIdentity& identity, std::uint8_t header_layout,
@@ -177,6 +179,26 @@ void add_acs(Node& node, const std::optional<topology::AcsDescription>& acs) {
   }
 }
 
+// Translation Requests are for whole pages, which Intel's IOMMUs insist on under Linux, and up to 32 Invalidate Requests
+// may be on their way, which 0 says (PCIe 6.0, 10.5.1.2).
+void add_ats(Node& node) {
+  namespace ats = pci::ats;
+  Registers& registers = node.registers;
+  const std::uint16_t at = node.capabilities.acs == 0 ? pci::ExtendedCapabilityHeader::kFirstOffset : kAtsAfterAcsAt;
+  node.capabilities.ats = at;
+  if (node.capabilities.acs != 0)
+    registers.set(registers.get<pci::ExtendedCapabilityHeader>(kAcsAt).with(pci::ExtendedCapabilityHeader::next, at),
+                  kAcsAt);
+  registers.set(pci::ExtendedCapabilityHeader{}
+                    .with(pci::ExtendedCapabilityHeader::id, ats::kId)
+                    .with(pci::ExtendedCapabilityHeader::version, 1),
+                at);
+  registers.set(ats::Capability{}.with(ats::Capability::page_aligned_request, true), at);
+  registers.set_writable(
+      ats::Control{}.with(ats::Control::enable, true).with(ats::Control::smallest_translation_unit_log2_minus12, 0x1f),
+      at);
+}
+
 void lay_out_bridge_header(Registers& registers) {
   namespace bridge = pci::bridge;
   registers.set_writable(bridge::PrimaryBus::from(0xff));
@@ -254,6 +276,7 @@ void lay_out_endpoint(Node& node, const topology::FunctionDescription& descripti
               layout.integrated ? express::Capabilities::kRootComplexEndpoint : express::Capabilities::kEndpoint);
   if (!layout.integrated) add_link(node.registers, description.link, 0, false);
   add_acs(node, description.acs);
+  if (description.ats) add_ats(node);
   node.msix.assign(std::min(identity.msix_vectors, 2048u), {});
   node.power_on_values = node.registers.values();
 }

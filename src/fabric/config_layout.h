@@ -1,5 +1,5 @@
-// The config spaces that functions of the software machine are born with: header, power management, MSI-X, PCI Express
-// and ACS, with the bits that software may write. `lspci -F` is the judge of the layout (config_layout_test.cc).
+// The config spaces that functions of the software machine are born with: header, power management, MSI-X, PCI Express,
+// ACS and ATS, with the bits that software may write. `lspci -F` is the judge of the layout (config_layout_test.cc).
 #pragma once
 #include "fabric/device.h"
 #include "fabric/node.h"

@@ -30,7 +30,10 @@ Counters System::counters() {
   Counters sum{.redirected_requests = refusals.redirected,
                .blocked_requests = refusals.blocked,
                .iommu_faults = refusals.iommu_faults,
-               .unsupported_requests = refusals.unsupported};
+               .unsupported_requests = refusals.unsupported,
+               .translation_requests = ats_traffic.translation_requests,
+               .invalidate_requests = ats_traffic.invalidate_requests,
+               .ignored_invalidations = ats_traffic.ignored_invalidations};
   std::vector<LinkCounters> by_port(nodes.size());
   for (const FunctionRequester* requester : requesters) {
     requester->for_each_route([&](const Route& route) {

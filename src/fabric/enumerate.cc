@@ -14,6 +14,7 @@
 #include "pci/bar.h"
 #include "pci/bridge_window.h"
 #include "pci/capabilities/acs.h"
+#include "pci/capabilities/ats.h"
 #include "pci/capabilities/express.h"
 #include "pci/capability_walk.h"
 #include "pci/config_header.h"
@@ -262,8 +263,22 @@ class Firmware {
       store(found.bdf,
             load<pci::Command>(found.bdf).with(pci::Command::memory_space, true).with(pci::Command::bus_master, true));
       enable_packets(found.bdf);
+      enable_translation(found.bdf);
       enable(found.behind);
     }
+  }
+
+  // What an operating system adds, in Linux's order (intel_iommu's context entries, then pci_enable_ats): a function that
+  // has ATS may use it, with pages of 4 KiB for the smallest unit, where the IOMMU translates.
+  void enable_translation(Bdf bdf) {
+    Node* node = system_.config_target(bdf);
+    const std::uint16_t at = node->capabilities.ats;
+    if (at == 0 || system_.description.iommu != IommuMode::translate) return;
+    {
+      const std::lock_guard lock(system_.mutex);
+      node->domain->allow_ats(true);
+    }
+    store(bdf, pci::ats::Control{}.with(pci::ats::Control::enable, true), at);
   }
 
   // 256 bytes is what most firmware agrees on. Relaxed Ordering stays off: the models never ask for it, and a switch that

@@ -126,4 +126,22 @@ void Fabric::set_bus_master(Bdf bdf, bool enabled) {
   system.wait_until_all_idle();
 }
 
+void Fabric::allow_ats(Bdf bdf, bool allowed) {
+  System& system = *machine_->system;
+  Node* node = system.find(bdf);
+  if (node == nullptr) return;
+  {
+    const std::lock_guard lock(system.mutex);
+    node->domain->allow_ats(allowed);
+    if (node->requester) node->requester->forget();
+  }
+  system.wait_until_idle(*node);
+}
+
+void Fabric::ignore_invalidations(Bdf bdf, bool ignores) {
+  System& system = *machine_->system;
+  const std::lock_guard lock(system.mutex);
+  if (Node* node = system.find(bdf)) node->domain->ignore_invalidations(ignores);
+}
+
 }  // namespace barter::fabric

@@ -29,8 +29,9 @@ struct Faults {
   double lost_completion = 0;
   double poisoned_completion = 0;
   double late_completion = 0;
-  double surprise_removal = 0;  // for each device step
-  double link_down = 0;         // for each device step; the link trains again later
+  double surprise_removal = 0;      // for each device step
+  double link_down = 0;             // for each device step; the link trains again later
+  double ignored_invalidation = 0;  // for each Invalidate Request of the IOMMU to a function with ATS
 };
 
 struct Options {
@@ -38,6 +39,9 @@ struct Options {
   std::uint64_t seed = 1;
   Faults faults;
   std::uint64_t host_memory_bytes = std::uint64_t{4} << 30;  // a limit, not an allocation
+  // How long the IOMMU waits for an Invalidate Completion before it cuts the function off. Real ones wait for as long as
+  // the specification gives a function: a minute (PCIe 6.0, 10.3).
+  Duration invalidation_deadline = std::chrono::milliseconds(10);
 };
 
 struct LinkCounters {
@@ -58,7 +62,10 @@ struct Counters {
   std::uint64_t redirected_requests = 0;  // sent up by ACS
   std::uint64_t blocked_requests = 0;     // ACS violations, Bus Master Enable off, root complex that does not turn
   std::uint64_t iommu_faults = 0;
-  std::uint64_t unsupported_requests = 0;  // nobody claims the address
+  std::uint64_t unsupported_requests = 0;   // nobody claims the address
+  std::uint64_t translation_requests = 0;   // of functions with ATS, to the IOMMU
+  std::uint64_t invalidate_requests = 0;    // of the IOMMU, to functions with ATS
+  std::uint64_t ignored_invalidations = 0;  // of those, not completed by the deadline
 };
 
 // A request that the IOMMU refused. The log keeps the latest kMaxLoggedFaults; the counter counts all.
@@ -66,7 +73,8 @@ struct IommuFault {
   Bdf requester;
   DmaAddress address;
   Access access = Access::read;
-  bool is_mapped = false;  // mapped, but not for this kind of access
+  bool is_mapped = false;      // mapped, but not for this kind of access
+  bool is_translated = false;  // the function says that the address is translated, and may not say so
 };
 inline constexpr std::size_t kMaxLoggedFaults = 256;
 
@@ -104,6 +112,10 @@ class Fabric {
   void remove(Bdf bdf);  // surprise removal
   void set_link(Bdf bdf, bool up);
   void set_bus_master(Bdf bdf, bool enabled);  // what Importer::isolate uses
+  // The IOMMU's context entry: may the function ask for translations, and go by them? What it has it keeps.
+  void allow_ats(Bdf bdf, bool allowed);
+  // From now on the function keeps the translations that it is told to drop.
+  void ignore_invalidations(Bdf bdf, bool ignores);
 
  private:
   struct Machine;

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "fabric/system.h"
+#include "pci/capabilities/ats.h"
 #include "pci/capabilities/express.h"
 #include "pci/config_header.h"
 
@@ -38,6 +39,9 @@ void reset_below(Node& node) {
   if (node.is_bridge()) node.registers.write(pci::SubsystemVendorId::kOffset, 4, *before.read(0x2c, 4));
   node.registers.set(pci::Command::from(static_cast<std::uint16_t>(*before.read(pci::Command::kOffset, 2))));
   for (MsixVector& vector : node.msix) vector = {};
+  node.domain->function_was_reset();
+  if (const std::uint16_t at = node.capabilities.ats; at != 0)
+    node.registers.set(*before.load<pci::ats::Control>(at), at);
 }
 
 }  // namespace

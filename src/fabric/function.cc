@@ -8,6 +8,7 @@
 
 #include "fabric/mmio.h"
 #include "fabric/system.h"
+#include "pci/capabilities/ats.h"
 #include "pci/capabilities/express.h"
 #include "pci/capabilities/msix.h"
 #include "pci/config_header.h"
@@ -156,12 +157,15 @@ Result<void> SoftwareFunction::reset() {
     saved[index] = system_.read_config(bdf(), bar_at(index), 4);
   const auto control_at = static_cast<std::uint16_t>(express_at + pci::express::DeviceControl::kOffset);
   const std::uint32_t control = system_.read_config(bdf(), control_at, 2);
+  const auto ats_at = static_cast<std::uint16_t>(node_.capabilities.ats + pci::ats::Control::kOffset);
+  const std::uint32_t ats = node_.capabilities.ats == 0 ? 0 : system_.read_config(bdf(), ats_at, 2);
   const auto initiate = pci::express::DeviceControl::from(static_cast<std::uint16_t>(control))
                             .with(pci::express::DeviceControl::initiate_function_level_reset, true);
   system_.write_config(bdf(), control_at, 2, initiate.raw);
   for (std::size_t index = 0; index < pci::BaseAddress::kEndpointCount; ++index)
     system_.write_config(bdf(), bar_at(index), 4, saved[index]);
   system_.write_config(bdf(), control_at, 2, control);
+  if (node_.capabilities.ats != 0) system_.write_config(bdf(), ats_at, 2, ats);
   system_.write_config(bdf(), pci::Command::kOffset, 2, command);
   return {};
 }

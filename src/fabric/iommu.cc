@@ -1,5 +1,6 @@
 #include "fabric/iommu.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include <fmt/format.h>
@@ -31,6 +32,9 @@ Error cannot_map(const Node& node, ErrorCode code, std::string why, std::string 
 
 }  // namespace
 
+Domain::Domain(System& system, Node& node)
+    : system_(system), node_(node), chance_(system.options.seed * 0xbf58476d1ce4e5b9 + node.index) {}
+
 bool Domain::translates() const { return system_.description.iommu == IommuMode::translate; }
 
 Result<DmaAddress> Domain::map(BusAddress target, std::uint64_t bytes, Access access) {
@@ -57,25 +61,45 @@ Result<DmaAddress> Domain::map(BusAddress target, std::uint64_t bytes, Access ac
 void Domain::unmap(DmaAddress address, std::uint64_t bytes) {
   if (!translates() || bytes == 0) return;
   const Pages pages = pages_of(address.value, bytes);
+  std::optional<IovaAllocator::Range> range;
+  bool known_to_device = false;
+  bool asked = false;
+  bool obeyed = true;
   {
     const std::lock_guard lock(system_.mutex);
-    const auto range = allocator_.find(pages.start);
+    range = allocator_.find(pages.start);
     if (!range || range->iova != pages.start || range->bytes != pages.bytes) return;  // no map() gave this
+    known_to_device = node_.requester && node_.requester->uses_ats();
+    if (known_to_device) {
+      if (std::find(retiring_.begin(), retiring_.end(), range->iova) != retiring_.end()) return;
+      retiring_.push_back(range->iova);
+    }
     table_.unmap(range->iova, range->bytes);
-    allocator_.release(range->iova);
+    if (known_to_device) {
+      asked = ats_allowed_;
+      obeyed = invalidate(*range);
+    } else {
+      allocator_.release(range->iova);
+    }
     if (node_.requester) node_.requester->forget();
   }
   // Rule 6 of docs/memory-order.md: what was under way by the old entry is over when we return.
   system_.wait_until_idle(node_);
+  if (!known_to_device) return;
+  if (!obeyed) cut_off(*range, asked);
+  // Only now may the addresses mean something else: until here the device could have known them in the old sense.
+  const std::lock_guard lock(system_.mutex);
+  std::erase(retiring_, range->iova);
+  allocator_.release(range->iova);
 }
 
-std::optional<Domain::Translation> Domain::translate(std::uint64_t address) const {
+std::optional<Domain::Mapped> Domain::translate(std::uint64_t address) const {
   const auto leaf = table_.translate(address);
   if (!leaf) return std::nullopt;
-  Translation translation{.target = leaf->range.target + (address - leaf->range.iova),
-                          .mapping_start = leaf->range.iova,
-                          .mapping_end = leaf->range.iova + leaf->range.bytes,
-                          .access = leaf->access};
+  Mapped translation{.target = leaf->range.target + (address - leaf->range.iova),
+                     .mapping_start = leaf->range.iova,
+                     .mapping_end = leaf->range.iova + leaf->range.bytes,
+                     .access = leaf->access};
   // One map() is one run of bus memory, so what holds in this leaf holds in all of it.
   if (const auto range = allocator_.find(address)) {
     translation.mapping_start = range->iova;

@@ -10,16 +10,16 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kMaxSlots = std::size_t{1} << 20;  // live mappings of one size class
 
-constexpr std::uint64_t largest_page_in(std::uint64_t bytes) {
-  if (bytes >= std::uint64_t{1} << 30) return std::uint64_t{1} << 30;
-  if (bytes >= std::uint64_t{2} << 20) return std::uint64_t{2} << 20;
-  return kPage;
+// What the page table needs is a page's size; a device that asks for translations (ATS) is served with the largest power of
+// two that fits.
+constexpr std::uint64_t alignment_for(std::uint64_t bytes) {
+  return std::clamp(std::bit_floor(bytes), kPage, std::uint64_t{1} << 30);
 }
 
 }  // namespace
 
 std::optional<std::uint64_t> IovaAllocator::allocate(IovaRequest request) {
-  const std::uint64_t lead = request.target % largest_page_in(request.bytes);
+  const std::uint64_t lead = request.target % alignment_for(request.bytes);
   if (request.bytes == 0 || request.bytes > std::uint64_t{1} << kLargest) return std::nullopt;
   const std::uint64_t needed = lead + request.bytes;
   const unsigned bits = std::max<unsigned>(kSmallest, static_cast<unsigned>(std::bit_width(needed - 1)));

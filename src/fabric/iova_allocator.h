@@ -1,5 +1,5 @@
 // Hands out IOVA ranges of one domain, placed so that the page table can use superpages: a range is congruent to its
-// target modulo the largest page that fits into it.
+// target modulo the largest power of two that fits into it, up to 1 GiB.
 //
 // The upper half of the 48 bits is cut into one region for each power of two; a range takes a slot of its region. So an
 // address tells its slot by itself, giving back is a push on a list, and nothing ever has to be searched or joined. No

@@ -48,6 +48,7 @@ struct CapabilityOffsets {
   std::uint16_t msix = 0;
   std::uint16_t express = 0;
   std::uint16_t acs = 0;
+  std::uint16_t ats = 0;
 };
 
 struct Node {

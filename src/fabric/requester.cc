@@ -28,7 +28,9 @@ FunctionRequester::FunctionRequester(System& system, Node& node)
       threaded_(system.options.running == Running::threaded),
       faulty_(system.options.faults.lost_completion > 0 || system.options.faults.poisoned_completion > 0 ||
               system.options.faults.late_completion > 0),
-      chance_(system.options.seed * 0x9e3779b97f4a7c15 + node.index) {}
+      chance_(system.options.seed * 0x9e3779b97f4a7c15 + node.index) {
+  if (node.capabilities.ats != 0) translations_ = std::make_unique<TranslationCache>();
+}
 
 // The store and the load that follow are sequentially consistent, so that either we see the epoch that somebody has moved,
 // or they see that we are in an access and wait for it (docs/memory-order.md, rule 6). With one thread there is nobody.
@@ -69,7 +71,7 @@ const CachedRange* FunctionRequester::find_anew(std::uint64_t address, Access ac
     writes_.clear();
     cached_epoch_ = now;
   }
-  const Resolution found = resolve(system_, node_, {.address = address, .access = access});
+  const Resolution found = find_way(address, access);
   failure_ = found.status;
   if (found.status != Completion::successful) return nullptr;
   RangeCache& cache = access == Access::read ? reads_ : writes_;
@@ -274,6 +276,7 @@ std::optional<BusAddress> FunctionRequester::bar_address(unsigned index) const {
 }
 
 void FunctionRequester::publish_configuration() {
+  publish_ats();
   may_master_.store(node_.routable && node_.master_enabled(), std::memory_order_release);
   std::array<std::uint64_t, 6> addresses{};
   if (node_.routable && node_.memory_enabled())

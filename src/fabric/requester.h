@@ -16,6 +16,7 @@
 #include "fabric/device.h"
 #include "fabric/range_cache.h"
 #include "fabric/route.h"
+#include "fabric/translation_cache.h"
 
 namespace barter::fabric {
 
@@ -54,14 +55,24 @@ class FunctionRequester final : public Requester {
   }
   [[nodiscard]] std::uint64_t epoch() const { return epoch_.load(std::memory_order_relaxed); }
 
-  // For BARs and Command that the device asks about at any time.
+  // For BARs and Command that the device asks about at any time, and for ATS.
   void publish_configuration();
+
+  // Address Translation Services (ats.cc). Is it enabled? Any thread.
+  [[nodiscard]] bool uses_ats() const { return uses_ats_.load(std::memory_order_acquire); }
+  // System's mutex is held, from here on.
+  void drop_translations(Span range);
+  [[nodiscard]] bool knows_any(Span range) const;
+  // Would a request that goes by a translation of these addresses arrive, as things are?
+  [[nodiscard]] bool still_reaches(Span range) const;
 
  private:
   void begin_access();
   // Null: `failure_` says why.
   [[nodiscard]] const CachedRange* find(std::uint64_t address, Access access);
   [[nodiscard]] const CachedRange* find_anew(std::uint64_t address, Access access);
+  [[nodiscard]] Resolution find_way(std::uint64_t address, Access access);
+  void publish_ats();
   [[nodiscard]] Completion inject_fault();
   [[nodiscard]] Completion read_elsewhere(const CachedRange& range, std::uint64_t address, std::span<std::byte> into);
   [[nodiscard]] Completion write_elsewhere(const CachedRange& range, std::uint64_t address,
@@ -91,6 +102,8 @@ class FunctionRequester final : public Requester {
     bool is_interrupt = false;
   } message_way_;
 
+  std::unique_ptr<TranslationCache> translations_;  // null: the function has no ATS
+  std::atomic<bool> uses_ats_ = false;
   std::atomic<bool> may_master_ = false;
   std::array<std::atomic<std::uint64_t>, 6> bar_addresses_{};  // 0: not enabled
 };

@@ -62,23 +62,33 @@ void narrow(Span& span, std::uint64_t address, const pci::AddressWindow& window)
 
 class Walk {
  public:
-  Walk(System& system, Node* requester, MemoryRequest request)
-      : system_(system), requester_(requester), request_(request), address_(request.address) {
+  Walk(System& system, Node* requester, MemoryRequest request, Refusals& refusals)
+      : system_(system), requester_(requester), request_(request), refusals_(refusals), address_(request.address) {
     result_.span = {0, ~std::uint64_t{0}};
+    if (request.translation == nullptr) return;
+    const Translation& by = *request.translation;
+    type_ = AddressType::translated;
+    offset_ = by.target - by.start;
+    address_ += offset_;
+    result_.span = {by.target, by.target + by.bytes};
   }
 
   Resolution from_function();
   Resolution from_cpu();
+  TranslationCompletion for_translation();
 
  private:
-  enum class Next : std::uint8_t { up, done };
+  using AddressType = topology::AddressType;
 
+  void climb();
   // Each returns true when the walk is over, one way or the other.
   bool inside_device();
   bool at_port(Node& port);
   bool past_switch(Node& upstream);
   void at_root_complex(Node* root_port);
+  void answer_translation_request();
   bool translate();
+  bool fault(bool is_mapped);
   void to_root_function(Node& target, Node* ingress);
   bool may_turn(const RootComplex& from, const RootComplex& to);
   void descend(Node& node);
@@ -93,8 +103,16 @@ class Walk {
   Node* claiming_function(const std::vector<Node*>& functions, const BarRequest*& bar, std::uint64_t& bar_start);
 
   // The request ends here, and nothing moves.
-  bool block() { return end(Completion::unsupported_request, system_.refusals.blocked); }
-  bool refuse() { return end(Completion::unsupported_request, system_.refusals.unsupported); }
+  bool block() {
+    is_blocked_ = true;
+    return end(Completion::unsupported_request, refusals_.blocked);
+  }
+  bool refuse() {
+    // Whoever gets no translation goes on without one, so nothing has failed yet.
+    if (type_ != AddressType::translation_request) return end(Completion::unsupported_request, refusals_.unsupported);
+    result_.status = Completion::unsupported_request;
+    return true;
+  }
   bool end(Completion status, std::uint64_t& counter) {
     result_.status = status;
     ++counter;
@@ -104,9 +122,13 @@ class Walk {
   System& system_;
   Node* requester_;  // null: the CPU
   MemoryRequest request_;
+  Refusals& refusals_;
+  AddressType type_ = AddressType::untranslated;
   std::uint64_t address_;     // as it is on the bus where the walk is now
   std::uint64_t offset_ = 0;  // what translation added to the requester's address
+  bool is_blocked_ = false;
   Resolution result_;
+  std::optional<Translation> translation_;  // what a Translation Request is answered
 };
 
 bool Walk::claims(const Node& bridge) {
@@ -150,25 +172,37 @@ Resolution Walk::from_function() {
   if (!requester_->routable || !requester_->master_enabled()) {
     block();
   } else if (!inside_device()) {
-    Node* at = requester_->parent;
-    while (at != nullptr) {
-      const bool over = at->role == Role::switch_upstream ? past_switch(*at) : at_port(*at);
-      if (over) break;
-      if (at->role == Role::root_port) {
-        at_root_complex(at);
-        break;
-      }
-      at = at->parent;
-    }
-    if (at == nullptr) at_root_complex(nullptr);
+    climb();
   }
   if (result_.status == Completion::successful && request_.access == Access::read && result_.target != nullptr &&
       result_.target != requester_)
     route_completion(*result_.target);
-  if (result_.status != Completion::successful) system_.refusals.redirected += result_.redirects;
+  if (result_.status != Completion::successful) refusals_.redirected += result_.redirects;
   result_.span.start -= offset_;
   result_.span.end -= offset_;
   return std::move(result_);
+}
+
+void Walk::climb() {
+  Node* at = requester_->parent;
+  while (at != nullptr) {
+    const bool over = at->role == Role::switch_upstream ? past_switch(*at) : at_port(*at);
+    if (over) return;
+    if (at->role == Role::root_port) break;
+    at = at->parent;
+  }
+  at_root_complex(at);
+}
+
+// It is routed by address as other requests are, but no function answers it, not even the one that it comes from.
+TranslationCompletion Walk::for_translation() {
+  type_ = AddressType::translation_request;
+  if (!requester_->routable || !requester_->master_enabled()) {
+    block();
+  } else {
+    climb();
+  }
+  return {.is_blocked = is_blocked_, .translation = translation_};
 }
 
 // A function reaches itself and the other functions of its device without leaving the device, unless the function's own
@@ -187,7 +221,7 @@ bool Walk::inside_device() {
     if (bar == nullptr) continue;
     if (sibling != requester_) {
       const Acs acs(*requester_);
-      switch (topology::decide_request(acs.controls(), {.target_number = sibling->function})) {
+      switch (topology::decide_request(acs.controls(), {.address_type = type_, .target_number = sibling->function})) {
         case topology::PortDecision::blocked:
           return block();
         case topology::PortDecision::redirect:
@@ -208,7 +242,8 @@ bool Walk::at_port(Node& port) {
   cross(port, true);
   const Acs acs(port);
   const std::uint8_t requester_bus = requester_->bus();
-  if (!port.master_enabled() || !topology::passes_source_validation(acs.controls(), requester_bus, port.buses()))
+  if (!port.master_enabled() || !topology::passes_source_validation(acs.controls(), requester_bus, port.buses()) ||
+      !topology::passes_translation_blocking(acs.controls(), type_))
     return block();
   if (port.role == Role::root_port) return false;
   if (claims(port)) {
@@ -218,13 +253,14 @@ bool Walk::at_port(Node& port) {
   }
   for (Node* peer : port.parent->children) {
     if (peer == &port || !claims(*peer)) continue;
-    switch (topology::decide_request(acs.controls(), {.target_number = peer->port_number})) {
+    switch (topology::decide_request(acs.controls(), {.address_type = type_, .target_number = peer->port_number})) {
       case topology::PortDecision::blocked:
         return block();
       case topology::PortDecision::redirect:
         ++result_.redirects;
         return false;
       case topology::PortDecision::direct:
+        if (type_ == AddressType::translation_request) return refuse();  // a peer translates nothing
         descend(*peer);
         return true;
     }
@@ -240,18 +276,27 @@ bool Walk::past_switch(Node& upstream) {
   return false;
 }
 
-bool Walk::translate() {
-  if (system_.description.iommu != IommuMode::translate) return false;
-  const auto found = requester_->domain->translate(address_);
-  const auto wanted = static_cast<unsigned>(request_.access);
-  if (!found || (static_cast<unsigned>(found->access) & wanted) == 0) {
+// The IOMMU refuses.
+bool Walk::fault(bool is_mapped) {
+  // Where nobody is to hear of it, there is nothing to report.
+  if (&refusals_ == &system_.refusals)
     system_.record_fault({.requester = *requester_->bdf,
                           .address = {address_},
                           .access = request_.access,
-                          .is_mapped = found.has_value()});
-    result_.status = Completion::unsupported_request;
-    return true;
-  }
+                          .is_mapped = is_mapped,
+                          .is_translated = type_ == AddressType::translated});
+  result_.status = Completion::unsupported_request;
+  return true;
+}
+
+// VT-d, AMD's IOMMU and the specification (PCIe 6.0, 10.1) agree on whom to believe: a request that says that it is
+// translated passes as it is if the function's context entry allows that, and faults if not.
+bool Walk::translate() {
+  if (type_ == AddressType::translated) return !requester_->domain->ats_allowed() && fault(false);
+  if (system_.description.iommu != IommuMode::translate) return false;
+  const auto found = requester_->domain->translate(address_);
+  const auto wanted = static_cast<unsigned>(request_.access);
+  if (!found || (static_cast<unsigned>(found->access) & wanted) == 0) return fault(found.has_value());
   result_.span.start = std::max(result_.span.start, found->mapping_start);
   result_.span.end = std::min(result_.span.end, found->mapping_end);
   offset_ = found->target - address_;
@@ -261,8 +306,32 @@ bool Walk::translate() {
   return false;
 }
 
+// Interrupt messages are never translated: VT-d (4.1, 3.14) says so by U, and lets nothing be read there.
+void Walk::answer_translation_request() {
+  const Domain& domain = *requester_->domain;
+  if (system_.description.iommu != IommuMode::translate || !domain.ats_allowed()) {
+    refuse();
+  } else if (address_ >= kInterruptRangeStart && address_ < kInterruptRangeEnd) {
+    translation_ = {.start = kInterruptRangeStart,
+                    .bytes = kInterruptRangeEnd - kInterruptRangeStart,
+                    .target = kInterruptRangeStart,
+                    .access = Access::write,
+                    .untranslated_only = true};
+  } else {
+    translation_ = domain.answer(address_);
+  }
+}
+
 void Walk::at_root_complex(Node* root_port) {
+  if (type_ == AddressType::translation_request) {
+    answer_translation_request();
+    return;
+  }
   if (address_ >= kInterruptRangeStart && address_ < kInterruptRangeEnd) {
+    if (type_ == AddressType::translated) {
+      fault(false);
+      return;
+    }
     // Messages go to the interrupt controllers, past translation; nothing can be read there.
     if (request_.access == Access::read) {
       refuse();
@@ -291,7 +360,7 @@ void Walk::at_root_complex(Node* root_port) {
     if (root_port != nullptr && target->role == Role::root_port && target != root_port &&
         target->root_complex == root_port->root_complex) {
       const Acs acs(*root_port);
-      if (topology::decide_request(acs.controls(), {.target_number = target->port_number}) ==
+      if (topology::decide_request(acs.controls(), {.address_type = type_, .target_number = target->port_number}) ==
           topology::PortDecision::blocked) {
         block();
         return;
@@ -399,7 +468,7 @@ void Walk::route_completion(Node& provider) {
     const Acs acs(*port);
     if (leads_to_requester(*port)) {
       if (!redirected || !topology::forwards_its_own_egress(acs.controls())) {
-        end(Completion::lost, system_.refusals.blocked);
+        end(Completion::lost, refusals_.blocked);
         return;
       }
       continue;
@@ -416,7 +485,7 @@ void Walk::route_completion(Node& provider) {
     }
   }
   if (turn == nullptr && !(requester_->root_complex->turns_reads && provider.root_complex->turns_reads)) {
-    end(Completion::lost, system_.refusals.blocked);
+    end(Completion::lost, refusals_.blocked);
     return;
   }
   // Down again, from the turn to the requester; the links are found going up.
@@ -448,11 +517,20 @@ Resolution Walk::from_cpu() {
 }  // namespace
 
 Resolution resolve(System& system, Node& requester, MemoryRequest request) {
-  return Walk(system, &requester, request).from_function();
+  return Walk(system, &requester, request, system.refusals).from_function();
+}
+
+bool would_reach(System& system, Node& requester, MemoryRequest request) {
+  Refusals nobody_counts;
+  return Walk(system, &requester, request, nobody_counts).from_function().status == Completion::successful;
+}
+
+TranslationCompletion request_translation(System& system, Node& requester, MemoryRequest request) {
+  return Walk(system, &requester, request, system.refusals).for_translation();
 }
 
 Resolution resolve_from_cpu(System& system, std::uint64_t address) {
-  return Walk(system, nullptr, {.address = address, .access = Access::write}).from_cpu();
+  return Walk(system, nullptr, {.address = address, .access = Access::write}, system.refusals).from_cpu();
 }
 
 }  // namespace barter::fabric

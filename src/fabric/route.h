@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "barter/address.hpp"
@@ -11,6 +12,7 @@
 #include "fabric/device.h"
 #include "fabric/node.h"
 #include "fabric/span.h"
+#include "fabric/translation_cache.h"
 
 namespace barter::fabric {
 
@@ -64,12 +66,22 @@ struct Resolution {
 };
 
 struct MemoryRequest {
-  std::uint64_t address = 0;
-  Access access = Access::read;  // read or write, not both
+  std::uint64_t address = 0;                 // as the device uses it
+  Access access = Access::read;              // read or write, not both
+  const Translation* translation = nullptr;  // the request is translated (AT = 10b), by this; null: untranslated
 };
 
 // System's mutex is held. Requests that fail are counted here.
 [[nodiscard]] Resolution resolve(System& system, Node& requester, MemoryRequest request);
+// Would it arrive? Nothing is counted or reported.
+[[nodiscard]] bool would_reach(System& system, Node& requester, MemoryRequest request);
+
+// What comes of a Translation Request (AT = 01b) for an address (PCIe 6.0, 10.2.2 and 10.2.3).
+struct TranslationCompletion {
+  bool is_blocked = false;  // it did not get to the IOMMU: an ACS violation on the way, or no bus mastering
+  std::optional<Translation> translation;  // none: Unsupported Request, or neither reads nor writes are allowed
+};
+[[nodiscard]] TranslationCompletion request_translation(System& system, Node& requester, MemoryRequest request);
 
 // Where a CPU access to a bus address ends; crossings are those of the request (for a load, payload goes the other way).
 [[nodiscard]] Resolution resolve_from_cpu(System& system, std::uint64_t address);

@@ -32,6 +32,13 @@ struct Refusals {
   std::uint64_t unsupported = 0;
 };
 
+// What went between functions with ATS and the IOMMU. Guarded by the mutex.
+struct AtsTraffic {
+  std::uint64_t translation_requests = 0;
+  std::uint64_t invalidate_requests = 0;
+  std::uint64_t ignored_invalidations = 0;
+};
+
 class System {
  public:
   [[nodiscard]] static Result<std::unique_ptr<System>> create(const topology::Description& description,
@@ -79,6 +86,7 @@ class System {
   std::unique_ptr<HostMemory> host_memory;
   HostVectors host_vectors;
   Refusals refusals;
+  AtsTraffic ats_traffic;
   std::deque<IommuFault> faults;         // the latest ones
   std::atomic<std::uint64_t> epoch = 1;  // for the CPU's mappings of BARs
   bool enumerated = false;

@@ -125,7 +125,9 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] bool settled(TakeBack& work);
   void make_progress(TakeBack& work);
   void cut_off(const Taken& taken, TakeBack& work);
-  void unmap(Lock& lock, MappingState& mapping);
+  void unmap(Lock& lock, MappingState& mapping, TakeBack* work);
+  void forget_address(Lock& lock, MappingState& mapping, TakeBack* work);
+  void isolate(Lock& lock, MappingState& mapping, TakeBack* work);
   void finish(MappingState& mapping);
   void recycle_if_free(MappingState& mapping);
   [[nodiscard]] static bool is_current(const Taken& taken);

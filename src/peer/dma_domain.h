@@ -25,8 +25,18 @@ class DmaDomain {
   // Neither need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.
   [[nodiscard]] virtual Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) = 0;
 
-  // Takes one map() back, whole. When it returns, a request to that range faults and changes nothing.
+  // Takes one map() back, whole. When it returns, a request to that range faults and changes nothing; unless the device
+  // defies it, below.
   virtual void unmap(DmaAddress address, std::uint64_t bytes) = 0;
+
+  // Does the function ask the IOMMU itself, and keep the answers (PCIe's Address Translation Services)? Then it must be
+  // given addresses that map() made on every route, and unmap() takes the answers back as well: it waits for the device to
+  // confirm that.
+  [[nodiscard]] virtual bool device_translates() const { return false; }
+
+  // After unmap(): does the device keep an answer that it was told to drop, and can it go by it where no IOMMU sees its
+  // requests? Then nothing that a domain can do stops it, only Importer::isolate(). Stays so until the device is reset.
+  [[nodiscard]] virtual bool is_defied() const { return false; }
 };
 
 // No IOMMU, or one that passes everything through: DMA addresses are bus addresses, and nothing can be cut off here.

@@ -126,11 +126,13 @@ std::optional<NotMapped> Core::judge(Attempt& attempt) {
                                : "the memory is lent by the kernel, which alone knows where on the bus it lies, and "
                                  "the importer is not driven by the kernel",
                            "drive both by the kernel or both from user space, or go by way of host memory");
-  // By bus address a request meets no IOMMU; on every other way it does, if there is one. Pointers are the kernel's to
-  // translate, whichever way it takes.
-  attempt.in_domain = by_pointer || attempt.route != Route::bus_address;
+  // By bus address a request meets no IOMMU, unless the device asks it for the way before; on every other way it meets it,
+  // if there is one. Pointers are the kernel's to translate, whichever way it takes.
+  const bool device_translates = domain.device_translates();
+  attempt.in_domain = by_pointer || device_translates || attempt.route != Route::bus_address;
   attempt.guarded = attempt.in_domain && domain.translates();
-  if (attempt.guarded && attempt.options.access == Access::read_write && answer.read != answer.write)
+  if (attempt.guarded && !device_translates && attempt.options.access == Access::read_write &&
+      answer.read != answer.write)
     return attempt.refusal(
         Refusal::routes_differ, ErrorCode::no_route,
         fmt::format("reads go {} and writes go {}, and behind an IOMMU the two need different addresses",

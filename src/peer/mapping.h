@@ -65,7 +65,7 @@ class alignas(64) MappingState {
   Route route_ = Route::unknown;
   Access access_ = Access::read;
   bool in_domain_ = false;  // the address came from the importer's domain, which must forget it
-  bool guarded_ = false;    // and that domain translates: unmapping there cuts DMA off
+  bool guarded_ = false;    // and that domain translates: unmapping there cuts DMA off, unless the device defies it
 
   // From here on only with the Core's lock held.
   bool has_handle_ = false;

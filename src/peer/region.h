@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
@@ -45,7 +46,8 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   std::uint32_t taking_back_ = 0;  // calls of revoke and invalidate at work
   std::uint32_t in_domains_ = 0;   // calls of DmaDomain::map at work that no mapping stands for yet
   bool revoked_ = false;
-  bool quarantined_ = false;  // a late importer could not be cut off: DMA may still arrive
+  bool quarantined_ = false;    // a late importer could not be cut off: DMA may still arrive
+  std::vector<Bdf> defied_by_;  // importers whose devices kept what they should have forgotten, not reported yet
 };
 
 }  // namespace barter::peer

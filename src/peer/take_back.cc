@@ -2,7 +2,8 @@
 //
 // A revocation closes the mappings, tells the importers, and waits for the leases to end. Past the deadline it takes the
 // address away under them: from the IOMMU where the address came from one, else by taking from the importer the right to
-// do any DMA at all.
+// do any DMA at all. The same is done to an importer whose device keeps what it has asked the IOMMU (ATS), where that lets
+// it pass the IOMMU by.
 #include <algorithm>
 #include <utility>
 
@@ -117,12 +118,16 @@ void Core::add_taken(MappingState& mapping, TakeBack& work) {
 Result<RevokeReport> Core::run(TakeBack& work, RevokeOptions options) {
   // A handle that outlives the Exchange comes here with nothing left to wait for, and perhaps with no clock any more.
   if (!work.taken.empty() || !settled(work)) await_leases(work, options);
-  std::sort(work.late.begin(), work.late.end());
-  work.late.erase(std::unique(work.late.begin(), work.late.end()), work.late.end());
   {
     Lock lock(mutex_);
+    for (const auto& region : work.regions) {
+      const std::vector<Bdf> defied_by = std::exchange(region->defied_by_, {});
+      work.late.insert(work.late.end(), defied_by.begin(), defied_by.end());
+      --region->taking_back_;
+    }
+    std::sort(work.late.begin(), work.late.end());
+    work.late.erase(std::unique(work.late.begin(), work.late.end()), work.late.end());
     counters_.late_importers += work.late.size();
-    for (const auto& region : work.regions) --region->taking_back_;
   }
   if (work.not_cut_off) return fail(std::move(*work.not_cut_off));
   return RevokeReport{.mappings = static_cast<std::uint32_t>(work.taken.size()), .late = std::move(work.late)};
@@ -156,7 +161,7 @@ bool Core::settled(TakeBack& work) {
   bool all = true;
   for (const Taken& taken : work.taken) {
     if (!is_current(taken)) continue;
-    if (!taken.mapping->claimed_ && taken.mapping->leases() == 0) unmap(lock, *taken.mapping);
+    if (!taken.mapping->claimed_ && taken.mapping->leases() == 0) unmap(lock, *taken.mapping, &work);
     if (is_current(taken)) all = false;
   }
   return all && std::all_of(work.regions.begin(), work.regions.end(),
@@ -187,47 +192,63 @@ void Core::cut_off(const Taken& taken, TakeBack& work) {
   Lock lock(mutex_);
   MappingState& mapping = *taken.mapping;
   if (!is_current(taken) || mapping.claimed_) return;
-  if (mapping.leases() == 0) return unmap(lock, mapping);
+  if (mapping.leases() == 0) return unmap(lock, mapping, &work);
   mapping.claimed_ = true;
-  ImporterState& importer = *mapping.importer_;
-  work.late.push_back(importer.function);
-  const bool isolates = !mapping.guarded_ && !importer.isolated;
-  ++importer.busy;
-  lock.unlock();
-  Result<void> isolated;
-  if (isolates) isolated = importer.importer->isolate();
-  if (mapping.in_domain_) importer.importer->domain().unmap(mapping.segment_.address, mapping.segment_.bytes);
-  lock.lock();
-  --importer.busy;
-  if (isolates && (isolated || isolated.error().code == ErrorCode::device_gone)) {
-    importer.isolated = true;
-    ++counters_.isolated_importers;
-  } else if (isolates) {
-    mapping.region_->quarantined_ = true;
-    work.not_cut_off =
-        Error{.code = isolated.error().code,
-              .doing = "taking memory back from",
-              .subject = importer.function.to_string(),
-              .why = fmt::format("it did not let go by the deadline and could not be cut off ({}): its DMA "
-                                 "may still arrive",
-                                 isolated.error().message()),
-              .cure = "reset the device; the memory is not used again"};
-  }
+  work.late.push_back(mapping.importer_->function);
+  if (!mapping.guarded_) isolate(lock, mapping, &work);
+  forget_address(lock, mapping, &work);
   finish(mapping);
 }
 
 // The mapping is closed, has no lease, and nobody has claimed it.
-void Core::unmap(Lock& lock, MappingState& mapping) {
+void Core::unmap(Lock& lock, MappingState& mapping, TakeBack* work) {
   mapping.claimed_ = true;
-  if (mapping.in_domain_) {
-    ImporterState& importer = *mapping.importer_;
-    ++importer.busy;
-    lock.unlock();
-    importer.importer->domain().unmap(mapping.segment_.address, mapping.segment_.bytes);
-    lock.lock();
-    --importer.busy;
-  }
+  forget_address(lock, mapping, work);
   finish(mapping);
+}
+
+// The domain forgets the address of a claimed mapping. Lets the lock go meanwhile. A device that goes on by what it has
+// asked the domain before is late, whoever held a lease, and must be isolated.
+void Core::forget_address(Lock& lock, MappingState& mapping, TakeBack* work) {
+  if (!mapping.in_domain_) return;
+  ImporterState& importer = *mapping.importer_;
+  ++importer.busy;
+  lock.unlock();
+  DmaDomain& domain = importer.importer->domain();
+  domain.unmap(mapping.segment_.address, mapping.segment_.bytes);
+  const bool defied = mapping.guarded_ && domain.is_defied();
+  lock.lock();
+  --importer.busy;
+  if (!defied) return;
+  std::vector<Bdf>& late = work != nullptr ? work->late : mapping.region_->defied_by_;
+  if (std::find(late.begin(), late.end(), importer.function) == late.end()) late.push_back(importer.function);
+  isolate(lock, mapping, work);
+}
+
+// Takes from the importer of a claimed mapping the right to do any DMA. Lets the lock go meanwhile. Where nobody waits for
+// the mapping's end, what went wrong shows in the counters alone.
+void Core::isolate(Lock& lock, MappingState& mapping, TakeBack* work) {
+  ImporterState& importer = *mapping.importer_;
+  if (importer.isolated) return;
+  ++importer.busy;
+  lock.unlock();
+  const Result<void> isolated = importer.importer->isolate();
+  lock.lock();
+  --importer.busy;
+  if (isolated || isolated.error().code == ErrorCode::device_gone) {
+    if (!std::exchange(importer.isolated, true)) ++counters_.isolated_importers;
+    return;
+  }
+  mapping.region_->quarantined_ = true;
+  if (work == nullptr) return;
+  work->not_cut_off =
+      Error{.code = isolated.error().code,
+            .doing = "taking memory back from",
+            .subject = importer.function.to_string(),
+            .why = fmt::format("it did not let go by the deadline and could not be cut off ({}): its DMA "
+                               "may still arrive",
+                               isolated.error().message()),
+            .cure = "reset the device; the memory is not used again"};
 }
 
 void Core::finish(MappingState& mapping) {
@@ -257,7 +278,7 @@ void Core::end_closed_lease(MappingState& mapping) {
   mapping.word_.fetch_sub(1, std::memory_order_acq_rel);
   if (mapping.leases() != 0) return;
   if (!mapping.claimed_)
-    unmap(lock, mapping);
+    unmap(lock, mapping, nullptr);
   else
     recycle_if_free(mapping);
 }
@@ -267,7 +288,7 @@ void Core::drop_handle(MappingState& mapping) {
   mapping.has_handle_ = false;
   mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_acq_rel);
   if (!mapping.claimed_ && mapping.leases() == 0)
-    unmap(lock, mapping);
+    unmap(lock, mapping, nullptr);
   else
     recycle_if_free(mapping);
 }

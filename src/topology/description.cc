@@ -150,15 +150,16 @@ class DescriptionParser {
                                  .vendor_id = ids.vendor,
                                  .device_id = ids.device,
                                  .link = reader.links("link", "link_now", kUsualLink),
-                                 .acs = reader.acs("acs")};
+                                 .acs = reader.acs("acs"),
+                                 .ats = reader.flag("ats", false)};
     names_.add(errors_, function.name, PartKind::function, reader.line());
     return function;
   }
 
   void read_drive(const toml::table& table) {
     TableReader reader(errors_, table, "[[drive]]",
-                       {"name", "below", "function", "id", "link", "link_now", "acs", "cmb", "size", "block", "file",
-                        "namespace", "max_queues", "max_queue_entries", "doorbell_stride_log2", "sgl"});
+                       {"name", "below", "function", "id", "link", "link_now", "acs", "ats", "cmb", "size", "block",
+                        "file", "namespace", "max_queues", "max_queue_entries", "doorbell_stride_log2", "sgl"});
     FunctionDescription function = endpoint(reader, kUsualDrive);
     function.class_code = kNvmeClass;
     DriveDescription drive{
@@ -203,7 +204,7 @@ class DescriptionParser {
 
   void read_function(const toml::table& table) {
     TableReader reader(errors_, table, "[[function]]",
-                       {"name", "below", "function", "id", "class", "link", "link_now", "acs", "bar"});
+                       {"name", "below", "function", "id", "class", "link", "link_now", "acs", "ats", "bar"});
     for (const std::string_view needed : {"id", "class"})
       if (!reader.has(needed)) reader.report(needed, fmt::format("[[function]] has no {}", needed));
     FunctionDescription function = endpoint(reader, {});

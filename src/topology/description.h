@@ -91,6 +91,7 @@ struct FunctionDescription {
   std::uint32_t class_code = 0;
   LinkDescription link;
   std::optional<AcsDescription> acs;
+  bool ats = false;                  // has it Address Translation Services? On where the IOMMU translates
   std::vector<BarDescription> bars;  // of functions without a model
   std::optional<DriveDescription> drive;
 };

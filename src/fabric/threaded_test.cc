@@ -69,9 +69,10 @@ TEST(Threaded, APolledCompletionPublishesTheDataBeforeIt) {
 }
 
 // Rule 6, by way of the IOMMU: after unmap() returns, not a byte reaches the memory.
-TEST(Threaded, NothingMovesAfterUnmap) {
+void expect_nothing_moves_after_unmap(bool ats) {
   auto description = one_switch();
   description.iommu = IommuMode::translate;
+  description.functions[0].ats = ats;
   TestMachine machine(description, kThreaded);
   auto a = machine.function("a");
   auto memory = a->allocate_dma(65536, pci::DmaUse::data).value();
@@ -107,6 +108,51 @@ TEST(Threaded, NothingMovesAfterUnmap) {
     for (const std::byte byte : memory.bytes()) ASSERT_EQ(byte, std::byte{0});
   }
   EXPECT_GT(machine.fabric->counters().iommu_faults, 0u);
+  EXPECT_EQ(machine.fabric->counters().invalidate_requests, ats ? 60u : 0u);
+}
+
+TEST(Threaded, NothingMovesAfterUnmap) { expect_nothing_moves_after_unmap(false); }
+TEST(Threaded, NothingMovesAfterUnmapByADeviceThatTranslates) { expect_nothing_moves_after_unmap(true); }
+
+// The same for a peer's memory, on a way that passes no IOMMU, with requests that carry translated addresses.
+TEST(Threaded, NothingMovesDirectlyAfterUnmap) {
+  auto description = one_switch();
+  description.iommu = IommuMode::translate;
+  description.functions[0].ats = true;
+  // Request Redirect, Upstream Forwarding, Direct Translated P2P.
+  for (auto& port : description.switches[0].downstream) port.acs = {.capability = 0x5f, .control = 0x54};
+  TestMachine machine(description, kThreaded);
+  peer::DmaDomain& domain = machine.fabric->domain(machine.bdf("a"));
+  std::atomic<std::uint64_t> target = 0;
+  std::atomic<std::uint64_t> arrived = 0;
+  machine.devices[0]->on_step = [&] {
+    static const std::vector<std::byte> bytes(16384, std::byte{0xee});
+    const std::uint64_t at = target.load(std::memory_order_acquire);
+    if (at == 0 || machine.devices[0]->bus().write({at}, bytes) != Completion::successful) return false;
+    arrived.fetch_add(1, std::memory_order_release);
+    return true;
+  };
+  const StopsDevices stops(machine);
+  base::Clock& clock = machine.fabric->clock();
+  const auto memory = machine.devices[1]->memory();
+  for (int round = 0; round < 60; ++round) {
+    const auto mapped = domain.map(TestMachine::bar(*machine.devices[1], 2), 65536, Access::write);
+    ASSERT_TRUE(mapped);
+    const std::uint64_t before = arrived.load(std::memory_order_acquire);
+    target.store(mapped->value, std::memory_order_release);
+    ASSERT_TRUE(
+        base::wait_until(clock, soon(clock), [&] { return arrived.load(std::memory_order_acquire) > before + 2; }));
+    domain.unmap(*mapped, 65536);
+    std::memset(memory.data(), 0, memory.size());
+    for (int look = 0; look < 10; ++look) clock.idle();
+    for (const std::byte byte : memory) ASSERT_EQ(byte, std::byte{0});
+  }
+  const Counters counters = machine.fabric->counters();
+  for (const LinkCounters& link : counters.links)
+    if (link.port == "rp0") {
+      EXPECT_EQ(link.upstream_bytes + link.downstream_bytes, 0u);
+    }
+  EXPECT_EQ(counters.invalidate_requests, 60u);
 }
 
 // Rule 6, by way of Bus Master Enable and of a removal.

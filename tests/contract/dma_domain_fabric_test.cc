@@ -5,7 +5,7 @@
 namespace barter::peer {
 namespace {
 
-template <IommuMode kMode>
+template <IommuMode kMode, bool kAts = false>
 class PeerMemory {
  public:
   PeerMemory() : machine_(description()) {}
@@ -26,6 +26,7 @@ class PeerMemory {
     machine.iommu = kMode;
     machine.root_complexes[0].turns_reads = true;
     machine.root_complexes[0].turns_writes = true;
+    machine.functions[0].ats = kAts;
     return machine;
   }
   fabric::TestMachine machine_;
@@ -34,7 +35,9 @@ class PeerMemory {
 using Translating = PeerMemory<IommuMode::translate>;
 using PassingThrough = PeerMemory<IommuMode::passthrough>;
 using Off = PeerMemory<IommuMode::off>;
+using TranslatingInTheDevice = PeerMemory<IommuMode::translate, true>;
 INSTANTIATE_TYPED_TEST_SUITE_P(Translating, DmaDomainContract, Translating);
+INSTANTIATE_TYPED_TEST_SUITE_P(TranslatingInTheDevice, DmaDomainContract, TranslatingInTheDevice);
 INSTANTIATE_TYPED_TEST_SUITE_P(PassingThrough, DmaDomainContract, PassingThrough);
 INSTANTIATE_TYPED_TEST_SUITE_P(Off, DmaDomainContract, Off);
 

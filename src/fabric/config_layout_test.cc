@@ -42,6 +42,9 @@ topology::Description rich_machine() {
   machine.functions.push_back(big);
   machine.functions.push_back(second);
   machine.functions.push_back(test_function("integrated", "rc1"));
+  machine.functions.back().acs = {.capability = 0x203f, .control = 0, .egress_control_vector = {0}};
+  for (auto& function : machine.functions) function.ats = function.name == "a" || function.name == "integrated";
+  machine.iommu = IommuMode::translate;
   return machine;
 }
 
@@ -119,6 +122,12 @@ TEST_F(ConfigLayout, LspciReadsWhatTheMachineIs) {
   has("sw0.1", "EgressCtrl+ DirectTrans+");
   has("gpu", "Memory at 5000000000 (64-bit, prefetchable)");
   has("integrated", "Express (v2) Root Complex Integrated Endpoint, MSI 00");
+  has("a", "Capabilities: [100 v1] Address Translation Service (ATS)");
+  has("a", "ATSCap:\tInvalidate Queue Depth: 00");
+  has("a", "ATSCtl:\tEnable+, Smallest Translation Unit: 00");
+  has("integrated", "Capabilities: [100 v1] Access Control Services");
+  has("integrated", "Capabilities: [140 v1] Address Translation Service (ATS)");
+  has("integrated", "ATSCtl:\tEnable+");
   EXPECT_EQ(machine.bdf("gpu-audio").function, 1);
   EXPECT_EQ(machine.bdf("gpu").domain, 1u);
   EXPECT_EQ(machine.bdf("integrated").to_string(), "0001:40:02.0");

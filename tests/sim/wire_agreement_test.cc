@@ -1,6 +1,7 @@
 // What the fabric does with a real read and write is what the analyser's wire rule says of the pair, on random machines:
 // one function decides at a port (topology/acs_rules.h), but who asks it, and what comes of the answers, is two programs.
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 
 #include "base/random.h"
 #include "fabric/test_machines.h"
+#include "pci/capabilities/acs.h"
 
 namespace barter {
 namespace {
@@ -29,9 +31,10 @@ std::optional<topology::AcsDescription> random_acs(base::Random& random) {
 }
 
 // One or two root complexes, up to three levels of switches, a device with one or two functions in each port left.
-topology::Description random_machine(std::uint64_t seed) {
+topology::Description random_machine(std::uint64_t seed, bool ats = false) {
   base::Random random(seed);
   topology::Description machine;
+  if (ats) machine.iommu = IommuMode::translate;
   machine.name = fmt::format("random-{}", seed);
   std::vector<std::string> open;  // ports with nothing below
   const auto port = [&](std::string name) {
@@ -71,6 +74,7 @@ topology::Description random_machine(std::uint64_t seed) {
       auto function = fabric::test_function(fmt::format("{}-f{}", below, number), below);
       function.function = static_cast<std::uint8_t>(number);
       if (functions > 1) function.acs = random_acs(random);
+      function.ats = ats;
       machine.functions.push_back(std::move(function));
     }
   }
@@ -86,11 +90,17 @@ std::uint64_t root_port_bytes(const Counters& counters) {
 }
 
 // What became of one request, told from what can be seen outside: its status, the memory, the counters.
-Route seen(fabric::TestMachine& machine, std::size_t client, std::size_t provider, bool is_read) {
+struct Attempt {
+  std::size_t client = 0;
+  std::size_t provider = 0;
+  DmaAddress target;  // where the provider's memory is, 128 bytes from its start on
+  bool is_read = false;
+};
+Route seen(fabric::TestMachine& machine, const Attempt& attempt) {
+  const auto [client, provider, target, is_read] = attempt;
   std::vector<std::byte> bytes(64, std::byte{0x5a});
   auto memory = machine.devices[provider]->memory();
   std::fill(memory.begin(), memory.end(), std::byte{0x11});
-  const DmaAddress target = fabric::as_dma(fabric::TestMachine::bar(*machine.devices[provider], 2)) + 128;
   const Counters before = machine.fabric->counters();
   auto& bus = machine.devices[client]->bus();
   const Completion status = is_read ? bus.read(target, bytes) : bus.write(target, bytes);
@@ -101,6 +111,7 @@ Route seen(fabric::TestMachine& machine, std::size_t client, std::size_t provide
   if (status != Completion::successful) {
     EXPECT_EQ(after.blocked_requests + after.unsupported_requests,
               before.blocked_requests + before.unsupported_requests + 1);
+    EXPECT_EQ(after.iommu_faults, before.iommu_faults);
     return Route::not_supported;
   }
   const bool was_redirected = after.redirected_requests > before.redirected_requests;
@@ -108,35 +119,102 @@ Route seen(fabric::TestMachine& machine, std::size_t client, std::size_t provide
                                                                             : Route::bus_address;
 }
 
-TEST(WireAgreement, TheFabricDoesWhatTheWireRuleSays) {
+BusAddress memory_of(fabric::TestMachine& machine, std::size_t provider) {
+  return fabric::TestMachine::bar(*machine.devices[provider], 2) + 128;
+}
+
+// Which answers came up, over all the machines.
+struct Tally {
   int routes[4] = {};
+  void expect_every_answer() const {
+    for (const Route route : {Route::bus_address, Route::through_host_bridge, Route::not_supported})
+      EXPECT_GT(routes[static_cast<int>(route)], 50) << name_of(route);
+  }
+};
+
+// `address_of` gives the address by which a client is to reach a provider's memory.
+template <class AddressOf>
+void compare_all_pairs(fabric::TestMachine& machine, const topology::Description& description, Tally& tally,
+                       AddressOf&& address_of) {
+  const auto topology = Topology::build(machine.fabric->topology());
+  RC_ASSERT(topology.has_value());
+  for (std::size_t client = 0; client < machine.devices.size(); ++client) {
+    for (std::size_t provider = 0; provider < machine.devices.size(); ++provider) {
+      const std::string& client_name = description.functions[client].name;
+      const std::string& provider_name = description.functions[provider].name;
+      const Verdict verdict =
+          topology->verdict({.client = machine.bdf(client_name), .provider = machine.bdf(provider_name)});
+      for (const bool is_read : {false, true}) {
+        const Route said = (is_read ? verdict.by_wire.read : verdict.by_wire.write).route;
+        const Route done =
+            seen(machine,
+                 {.client = client, .provider = provider, .target = address_of(client, provider), .is_read = is_read});
+        ++tally.routes[static_cast<int>(done)];
+        RC_LOG() << (is_read ? "read " : "write ") << client_name << " -> " << provider_name << ": the rule says "
+                 << name_of(said) << ", the fabric did " << name_of(done) << "\n";
+        RC_ASSERT(said == done);
+      }
+    }
+  }
+}
+
+TEST(WireAgreement, TheFabricDoesWhatTheWireRuleSays) {
+  Tally tally;
   EXPECT_TRUE(rc::check("every pair of a random machine", [&] {
     const auto seed = *rc::gen::arbitrary<std::uint64_t>();
     const topology::Description description = random_machine(seed);
     fabric::TestMachine machine(description, {.host_memory_bytes = 1 << 20});
     RC_ASSERT(machine.fabric != nullptr);
-    const auto topology = Topology::build(machine.fabric->topology());
-    RC_ASSERT(topology.has_value());
-    for (std::size_t client = 0; client < machine.devices.size(); ++client) {
-      for (std::size_t provider = 0; provider < machine.devices.size(); ++provider) {
-        const auto client_bdf = machine.bdf(description.functions[client].name);
-        const auto provider_bdf = machine.bdf(description.functions[provider].name);
-        const Verdict verdict = topology->verdict({.client = client_bdf, .provider = provider_bdf});
-        for (const bool is_read : {false, true}) {
-          const Route said = (is_read ? verdict.by_wire.read : verdict.by_wire.write).route;
-          const Route done = seen(machine, client, provider, is_read);
-          ++routes[static_cast<int>(done)];
-          RC_LOG() << (is_read ? "read " : "write ") << description.functions[client].name << " -> "
-                   << description.functions[provider].name << ": the rule says " << name_of(said) << ", the fabric did "
-                   << name_of(done) << "\n";
-          RC_ASSERT(said == done);
-        }
-      }
-    }
+    compare_all_pairs(machine, description, tally,
+                      [&](std::size_t, std::size_t provider) { return fabric::as_dma(memory_of(machine, provider)); });
   }));
-  // The machines must have been such that every answer came up.
-  for (const Route route : {Route::bus_address, Route::through_host_bridge, Route::not_supported})
-    EXPECT_GT(routes[static_cast<int>(route)], 50) << name_of(route);
+  tally.expect_every_answer();
+}
+
+// Where Translation Blocking stands at a port, a function can't get translations; the rule tells what becomes of requests
+// that go by translations. So the functions get theirs while it is off everywhere.
+void let_everybody_translate(fabric::TestMachine& machine, const std::vector<std::vector<DmaAddress>>& addresses) {
+  struct Held {
+    std::unique_ptr<pci::Function> function;
+    std::uint16_t at = 0;
+    std::uint16_t control = 0;
+  };
+  std::vector<Held> held;
+  for (const FunctionInfo& info : machine.fabric->topology().functions) {
+    if (!*info.acs) continue;
+    const auto at = static_cast<std::uint16_t>((*info.acs)->offset + pci::acs::Control::kOffset);
+    held.push_back({machine.fabric->function(info.bdf).value(), at, (*info.acs)->control});
+    RC_ASSERT(held.back().function->write_config(at, 2, 0).has_value());
+  }
+  std::byte byte{};
+  for (std::size_t client = 0; client < machine.devices.size(); ++client)
+    for (const DmaAddress at : addresses[client])
+      static_cast<void>(machine.devices[client]->bus().read(at, {&byte, 1}));
+  for (const Held& one : held) RC_ASSERT(one.function->write_config(one.at, 2, one.control).has_value());
+}
+
+TEST(WireAgreement, TranslatedRequestsDoWhatTheWireRuleSays) {
+  Tally tally;
+  EXPECT_TRUE(rc::check("every pair of a random machine with ATS", [&] {
+    const auto seed = *rc::gen::arbitrary<std::uint64_t>();
+    const topology::Description description = random_machine(seed, true);
+    fabric::TestMachine machine(description, {.host_memory_bytes = 1 << 20});
+    RC_ASSERT(machine.fabric != nullptr);
+    std::vector<std::vector<DmaAddress>> addresses(machine.devices.size());
+    for (std::size_t client = 0; client < machine.devices.size(); ++client) {
+      peer::DmaDomain& domain = machine.fabric->domain(machine.bdf(description.functions[client].name));
+      RC_ASSERT(domain.device_translates());
+      for (std::size_t provider = 0; provider < machine.devices.size(); ++provider)
+        addresses[client].push_back(domain.map(memory_of(machine, provider), 64, Access::read_write).value());
+    }
+    let_everybody_translate(machine, addresses);
+    const std::uint64_t asked = machine.fabric->counters().translation_requests;
+    RC_ASSERT(asked == machine.devices.size() * machine.devices.size());
+    compare_all_pairs(machine, description, tally,
+                      [&](std::size_t client, std::size_t provider) { return addresses[client][provider]; });
+    RC_ASSERT(machine.fabric->counters().translation_requests == asked);  // all of them were translated
+  }));
+  tally.expect_every_answer();
 }
 
 }  // namespace

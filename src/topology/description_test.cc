@@ -45,7 +45,7 @@ TEST(Description, EveryBuiltinMachineParses) {
     EXPECT_EQ(machine->name, builtin.name);
     names.emplace_back(builtin.name);
   }
-  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "host-bridge", "two-nvme"));
+  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "two-nvme"));
   EXPECT_FALSE(find_builtin_machine("three-nvme"));
 }
 
@@ -81,6 +81,14 @@ TEST(Description, AcsMachineRedirectsAtItsDownstreamPorts) {
     EXPECT_EQ(port.acs->control, 0x1d);  // SV, RR, CR, UF: what Linux writes when an IOMMU is on
     EXPECT_EQ(port.acs->capability, 0x5f);
   }
+}
+
+TEST(Description, AtsMachineLetsTranslatedRequestsPass) {
+  const auto machine = parse_description(find_builtin_machine("ats")->toml, "ats");
+  ASSERT_TRUE(machine) << machine.error().message();
+  EXPECT_EQ(machine->iommu, IommuMode::translate);
+  for (const PortDescription& port : machine->switches.at(0).downstream) EXPECT_EQ(port.acs.value().control, 0x55);
+  for (const FunctionDescription& drive : machine->functions) EXPECT_TRUE(drive.ats);
 }
 
 TEST(Description, AiServerHasFourSwitchesWithFiveDevicesEach) {
@@ -143,6 +151,7 @@ name = "f"
 below = "sw.0"
 id = "10ee:9038"
 class = 0x120000
+ats = true
 bar = { index = 2, size = "8 GiB", prefetchable = false }
 [[function]]
 name = "g"
@@ -194,6 +203,8 @@ class = 0x120000
   EXPECT_TRUE(function.bars[0].is_64bit);
   EXPECT_FALSE(function.bars[0].is_prefetchable);
   EXPECT_EQ(machine->functions.at(2).function, 1);
+  EXPECT_FALSE(machine->functions.at(0).ats);
+  EXPECT_TRUE(function.ats);
 }
 
 TEST(Description, TheDocumentsExampleIsOne) {

@@ -94,7 +94,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"two-nvme", P2p::enabled, CopyRoute::peer}, Case{"two-nvme", P2p::disabled, CopyRoute::host},
                       Case{"host-bridge", P2p::required, CopyRoute::peer},
                       Case{"host-bridge", P2p::enabled, CopyRoute::host}, Case{"acs", P2p::preferred, CopyRoute::host},
-                      Case{"acs", P2p::disabled, CopyRoute::host}, Case{"ai-server", P2p::required, CopyRoute::peer},
+                      Case{"acs", P2p::disabled, CopyRoute::host}, Case{"ats", P2p::required, CopyRoute::peer},
+                      Case{"ats", P2p::disabled, CopyRoute::host}, Case{"ai-server", P2p::required, CopyRoute::peer},
                       Case{"ai-server", P2p::disabled, CopyRoute::host}),
     [](const auto& instance) {
       std::string name = std::string(instance.param.machine) + "_" + std::string(name_of(instance.param.policy));

@@ -179,9 +179,16 @@ Result<std::size_t> KernelEndpoint::poll(std::span<PieceResult> results) {
 std::string KernelEndpoint::describe(std::uint16_t status) const {
   if (status == kOwnTrouble) return trouble_;
   std::string words = linux_os::describe_file_status(status);
-  if (last_peer_failure_.status != status || importer_ == nullptr) return words;
+  // A drive that was pulled fails with whatever its remains make of a request: no room to write, nothing to read.
+  if (place_.device && !is_still_there()) return fmt::format("{} is gone from the machine", place_.device->name);
+  if (!linux_os::may_refuse_peer_memory(status) || last_peer_failure_.status != status) return words;
   const std::string verdict = paths_.explain_refusal(importer_->function(), last_peer_failure_.memory);
   return verdict.empty() ? words : fmt::format("{}; {}", words, verdict);
+}
+
+bool KernelEndpoint::is_still_there() const {
+  const auto device = linux_os::read_block_device(paths_.roots.sys, place_.device->name);
+  return device && device->number == place_.device->number && device->size_bytes == place_.device->size_bytes;
 }
 
 pci::DmaBuffer KernelEndpoint::give_out(std::span<std::byte> memory, std::uint64_t bytes, bool is_own) {

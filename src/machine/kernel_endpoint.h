@@ -61,6 +61,7 @@ class KernelEndpoint final : public Endpoint {
   [[nodiscard]] Result<void> use(linux_os::BulkFile file);
   [[nodiscard]] Result<void> become_writable();
   void settle();
+  [[nodiscard]] bool is_still_there() const;
   [[nodiscard]] bool is_host_memory(std::uint64_t address) const;
   [[nodiscard]] PieceResult finish(const linux_os::FileOutcome& outcome);
   [[nodiscard]] pci::DmaBuffer give_out(std::span<std::byte> memory, std::uint64_t bytes, bool is_own);

@@ -72,7 +72,8 @@ Result<std::uint64_t> length_of(const Extent& source, const Extent& destination)
     if (bytes > std::numeric_limits<std::uint64_t>::max() - extent->offset) return too_short(*extent, bytes);
     if (!may_grow && (extent->offset > size || bytes > size - extent->offset)) return too_short(*extent, bytes);
     // A file ends where it ends, within a block or not, and a copy may end there with it.
-    const bool at_end = extent->drive.unit().is_file && extent->offset + bytes >= size;
+    const bool replaced = extent == &destination && extent->offset == 0 && !extent->length;
+    const bool at_end = extent->drive.unit().is_file && (replaced || extent->offset + bytes >= size);
     if (const std::uint32_t block = extent->drive.block_bytes();
         extent->offset % block != 0 || (bytes % block != 0 && !at_end))
       return refuse(ErrorCode::invalid_argument, source, destination,

@@ -1,5 +1,6 @@
 #include "transfer/plan.h"
 
+#include <algorithm>
 #include <compare>
 #include <optional>
 #include <tuple>
@@ -65,8 +66,10 @@ std::vector<machine::DriveUnit*> providers_to_look_at(machine::State& machine, c
       ok = std::unexpected(std::move(named.error()));
     return found;
   }
-  for (const auto& drive : machine.drives())
-    if (drive->exporter) found.push_back(drive.get());
+  for (const auto& drive : machine.drives()) {
+    const bool known = std::ranges::any_of(found, [&](auto* other) { return other->exporter == drive->exporter; });
+    if (drive->exporter && !known) found.push_back(drive.get());
+  }
   return found;
 }
 
@@ -97,10 +100,16 @@ std::optional<Error> obstacle_of(const machine::DriveUnit& source, const machine
 
 // Why there is no device memory at all to look at.
 std::string why_no_providers(machine::State& machine) {
-  std::string why = "no device of this machine shares its memory";
-  for (const auto& drive : machine.drives())
-    if (drive->why_no_memory) why += fmt::format("; {}", drive->why_no_memory->message());
-  return why;
+  constexpr std::size_t kTold = 4;
+  std::vector<std::string> told;
+  for (const auto& drive : machine.drives()) {
+    if (!drive->why_no_memory || told.size() == kTold) continue;
+    std::string why = drive->why_no_memory->message();
+    if (std::ranges::find(told, why) == told.end()) told.push_back(std::move(why));
+  }
+  std::string all = "no device of this machine shares its memory";
+  for (const std::string& why : told) all += "; " + why;
+  return all;
 }
 
 }  // namespace

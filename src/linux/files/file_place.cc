@@ -141,6 +141,9 @@ Result<FilePlace> find_place(const SystemRoots& roots, const fs::path& path) {
       place.mounted_at = std::move(mount->place);
     }
   }
+  // A device that has gone, or a typo: what would be made there is a file that fills the memory.
+  if (place.kind == PathKind::missing && place.file_system_name == "devtmpfs")
+    return refuse(ErrorCode::not_found, path, "there is no such device", "lsblk lists them");
   if (auto found = find_device(roots, place, number); !found) return fail(std::move(found.error()));
   if (place.kind == PathKind::block_device) place.size_bytes = place.device->size_bytes;
   look_at_alignment(place, *status);

@@ -301,6 +301,8 @@ std::string FileQueue::grants() const {
                      ring_->defers ? "deferred completions" : "completions by interruption");
 }
 
+bool may_refuse_peer_memory(std::uint16_t status) { return status == EREMOTEIO || status == EINVAL; }
+
 std::string describe_file_status(std::uint16_t status) {
   switch (status) {
     case 0:
@@ -310,7 +312,9 @@ std::string describe_file_status(std::uint16_t status) {
     case EREMOTEIO:
       return "the kernel does not hand memory of a peer to this block device (EREMOTEIO)";
     case EINVAL:
-      return "the kernel refuses the request (EINVAL): offset, size or memory are not as the device wants them";
+      return "the kernel refuses the request (EINVAL): it does not map that memory for this drive, or offset, size or "
+             "memory are not "
+             "as the drive wants them";
     case EFAULT:
       return "the memory is not there (EFAULT): it has been taken back";
     case ENODEV:
@@ -319,7 +323,7 @@ std::string describe_file_status(std::uint16_t status) {
     case EIO:
       return "the drive or its driver reports a failure (EIO); the kernel's log says which";
     case ENOSPC:
-      return "the file system is full (ENOSPC)";
+      return "there is no room left (ENOSPC)";
     case EROFS:
       return "it may be read only (EROFS)";
     case ETIMEDOUT:

@@ -85,5 +85,8 @@ class FileQueue {
 
 // An outcome's status in words: what went wrong on the way to the drive, from the drive's or the kernel's view.
 [[nodiscard]] std::string describe_file_status(std::uint16_t status);
+// May it mean that the kernel does not map memory of a peer? Linux before 6.16 says so by EREMOTEIO, later ones by EINVAL, which
+// means other things too.
+[[nodiscard]] bool may_refuse_peer_memory(std::uint16_t status);
 
 }  // namespace barter::linux_os

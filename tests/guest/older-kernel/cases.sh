@@ -19,3 +19,13 @@ case_doctor_names_the_option() {
   expect_text 'CONFIG_PCI_P2PDMA is off' said
   expect_text "/boot/config-$(uname -r)" said
 }
+
+case_copies_go_by_way_of_host_memory() {
+  dd if=/dev/urandom of="$(block nvme0)" bs=1M count=16 conv=fsync 2>/dev/null
+  barter copy "$(block nvme0)+16MiB" "$(block nvme1)" --machine host --policy required >said 2>&1 && fail 'it went direct'
+  expect_text 'the kernel lends no memory of it' said
+  barter copy "$(block nvme0)+16MiB" "$(block nvme1)" --machine host --verify >said
+  cat said
+  expect_text 'the kernel lends no memory of it' said
+  expect_text 'byte for byte the same' said
+}

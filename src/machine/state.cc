@@ -43,6 +43,16 @@ Result<void> State::connect(const DriveUnit& drive) {
   return {};
 }
 
+// Files change: what was found at the last look may be longer by now, or gone.
+Result<void> State::look_again(DriveUnit& drive) {
+  auto now = backend_->bring_up(drive.name);
+  if (!now) return std::unexpected(std::move(now.error()));
+  if (!*now) return {};
+  const bool known = (*now)->importer == drive.importer;
+  drive = std::move(**now);
+  return known ? Result<void>{} : connect(drive);
+}
+
 Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
   if (!backend_)
     return fail({.code = ErrorCode::unsupported,
@@ -54,6 +64,8 @@ Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
   for (const auto& drive : drives_) {
     if (drive->name != name_or_bdf && !(bdf && drive->bdf == *bdf)) continue;
     if (drive->trouble) return fail(*drive->trouble);
+    if (drive->is_file)
+      if (auto looked = look_again(*drive); !looked) return std::unexpected(std::move(looked.error()));
     return drive.get();
   }
   auto brought_up = backend_->bring_up(name_or_bdf);

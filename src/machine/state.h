@@ -90,6 +90,7 @@ class State : public std::enable_shared_from_this<State> {
 
  private:
   [[nodiscard]] Result<void> connect(const DriveUnit& drive);
+  [[nodiscard]] Result<void> look_again(DriveUnit& drive);
 
   std::string name_;
   Topology topology_;

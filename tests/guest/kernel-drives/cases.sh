@@ -134,7 +134,7 @@ case_files_end_where_they_end() {
 case_a_full_file_system_says_so_before_anything_changes() {
   here
   fresh_file_systems
-  random /mnt/a/x 300
+  fallocate -l 300M /mnt/a/x
   truncate -s 2G /mnt/b/hole
   refused 'No space left' /mnt/b/hole /mnt/a/copy
   [ ! -e /mnt/a/copy ] || fail 'an empty file was left behind'
@@ -182,16 +182,6 @@ case_block_layers_that_do_not_pass_it_on_are_named() {
   mdadm --build /dev/md0 --level=0 --raid-devices=2 "$source" "$third" >/dev/null 2>&1 || skip 'no md array could be built'
   refused 'RAID array' /dev/md0+4MiB "$destination" --policy required
   mdadm --stop /dev/md0 2>/dev/null
-}
-
-case_nvme_multipath_is_named() {
-  here
-  refused 'nvme-multipath' "$(block many)+4MiB" "$destination" --policy required
-  expect_text 'nvme_core.multipath=N' errors
-  random "$destination" 4
-  copy "$(block many)+4MiB" "$destination" --policy preferred
-  expect_text 'nvme-multipath' said
-  same "$(block many)" "$destination" 4
 }
 
 case_what_is_in_use_is_never_written_to() {

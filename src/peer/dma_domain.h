@@ -21,6 +21,11 @@ class DmaDomain {
   // can't take bus addresses, and the other way round.
   [[nodiscard]] virtual bool takes_pointers() const { return false; }
 
+  // True where requests that go by bus address may meet the IOMMU all the same: a virtual machine whose switches are but
+  // drawn, for one. Then map() is asked on that route too, and should give the target's own address back, under which the
+  // request arrives either way. What such a mapping reaches is not cut off by unmap() alone.
+  [[nodiscard]] virtual bool keeps_bus_addresses() const { return false; }
+
   // Lets the importer reach `bytes` of bus memory from `target` on; returns the address its requests must carry.
   // Neither need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.
   [[nodiscard]] virtual Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) = 0;

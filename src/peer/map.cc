@@ -45,7 +45,8 @@ struct Core::Attempt {
   Route route = Route::unknown;
   BusAddress target;
   bool in_domain = false;
-  bool guarded = false;
+  bool translated = false;  // and that domain is an IOMMU's
+  bool guarded = false;     // and no request gets by without meeting it
   DmaAddress address;
   MappingState* mapping = nullptr;
 };
@@ -129,8 +130,12 @@ std::optional<NotMapped> Core::judge(Attempt& attempt) {
   // By bus address a request meets no IOMMU, unless the device asks it for the way before; on every other way it meets it,
   // if there is one. Pointers are the kernel's to translate, whichever way it takes.
   const bool device_translates = domain.device_translates();
-  attempt.in_domain = by_pointer || device_translates || attempt.route != Route::bus_address;
-  attempt.guarded = attempt.in_domain && domain.translates();
+  const bool by_bus_address = !by_pointer && !device_translates && attempt.route == Route::bus_address;
+  // Its own memory a function reaches without the bus.
+  const bool is_own = attempt.function == attempt.region.exporter();
+  attempt.in_domain = !by_bus_address || (domain.keeps_bus_addresses() && !is_own);
+  attempt.translated = attempt.in_domain && domain.translates();
+  attempt.guarded = attempt.translated && !by_bus_address;
   if (attempt.guarded && !device_translates && attempt.options.access == Access::read_write &&
       answer.read != answer.write)
     return attempt.refusal(
@@ -154,7 +159,7 @@ std::optional<NotMapped> Core::ask_owner(Attempt& attempt) {
                   .range = attempt.range,
                   .access = attempt.options.access,
                   .route = attempt.route};
-  if (attempt.guarded) {
+  if (attempt.translated) {
     const std::uint64_t lead = attempt.target.value % kPageBytes;
     const std::uint64_t bytes = attempt.range.bytes + lead;
     request.range = {attempt.range.offset - lead, bytes + (-bytes % kPageBytes)};
@@ -177,7 +182,7 @@ std::optional<NotMapped> Core::ask_owner(Attempt& attempt) {
 std::optional<NotMapped> Core::find_address(Attempt& attempt) {
   attempt.address = DmaAddress{attempt.target.value};
   if (!attempt.in_domain) return std::nullopt;
-  if (attempt.guarded) {
+  if (attempt.translated) {
     // From here to publication a revocation waits for us: it must not return while the IOMMU lets anything through.
     Lock lock(mutex_);
     if (auto failed = check_current(attempt)) return failed;
@@ -185,14 +190,21 @@ std::optional<NotMapped> Core::find_address(Attempt& attempt) {
   }
   const Result<DmaAddress> address =
       attempt.importer_state->importer->domain().map(attempt.target, attempt.range.bytes, attempt.options.access);
-  if (address) {
+  // Turned around at a switch, a request must carry the bus address: a domain that could not map it there is of no use.
+  const bool is_elsewhere = address && attempt.translated && !attempt.guarded && address->value != attempt.target.value;
+  if (address && !is_elsewhere) {
     attempt.address = *address;
     return std::nullopt;
   }
-  if (attempt.guarded) {
+  if (is_elsewhere) attempt.importer_state->importer->domain().unmap(*address, attempt.range.bytes);
+  if (attempt.translated) {
     Lock lock(mutex_);
     --attempt.region.in_domains_;
   }
+  if (is_elsewhere)
+    return attempt.refusal(Refusal::iommu_failed, ErrorCode::exhausted,
+                           "requests go by bus address, and the IOMMU has something else at that address",
+                           "go by way of host memory, or map each range once");
   const Error& error = address.error();
   return attempt.refusal(error.code == ErrorCode::exhausted ? Refusal::exhausted : Refusal::iommu_failed, error.code,
                          error.message(), error.cure);
@@ -229,7 +241,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   mapping->core_ = region.core_;
   // From here on leases can be taken; what was written above is seen by whoever takes one.
   mapping->word_.fetch_and(~MappingState::kClosed, std::memory_order_release);
-  if (attempt.guarded) --region.in_domains_;
+  if (attempt.translated) --region.in_domains_;
   ++counters_.mapped;
   attempt.mapping = mapping;
   attempt.let_go();
@@ -238,7 +250,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
 
 void Core::undo(Attempt& attempt) {
   if (attempt.in_domain) attempt.importer_state->importer->domain().unmap(attempt.address, attempt.range.bytes);
-  if (!attempt.guarded) return;
+  if (!attempt.translated) return;
   Lock lock(mutex_);
   --attempt.region.in_domains_;
 }

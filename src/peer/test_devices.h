@@ -51,10 +51,13 @@ class CountingDomain final : public DmaDomain {
   [[nodiscard]] bool translates() const override { return translates_; }
   [[nodiscard]] Result<DmaAddress> map(BusAddress target, std::uint64_t, Access) override {
     ++maps;
-    return DmaAddress{target.value ^ (std::uint64_t{1} << 60)};
+    return DmaAddress{keeps ? target.value : target.value ^ (std::uint64_t{1} << 60)};
   }
+  [[nodiscard]] bool keeps_bus_addresses() const override { return says_it_keeps; }
   void unmap(DmaAddress, std::uint64_t) override { ++unmaps; }
 
+  bool says_it_keeps = false;  // keeps_bus_addresses(), and what is true
+  bool keeps = false;
   std::atomic<std::uint64_t> maps = 0;
   std::atomic<std::uint64_t> unmaps = 0;
 

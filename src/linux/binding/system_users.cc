@@ -13,7 +13,8 @@
 #include <fmt/format.h>
 
 #include "linux/descriptor.h"
-#include "linux/system_error.h"
+#include "linux/sysfs/block_device.h"
+#include "linux/sysfs/mount_table.h"
 
 namespace barter::linux_os {
 namespace {
@@ -67,8 +68,18 @@ std::vector<std::string> block_devices_of(const PciSysfs& sysfs, Bdf function) {
 
 Result<std::vector<std::string>> system_users_of(const PciSysfs& sysfs, Bdf function) {
   std::vector<std::string> users;
-  for (const std::string& name : block_devices_of(sysfs, function))
+  for (const std::string& name : block_devices_of(sysfs, function)) {
+    const auto device = read_block_device(sysfs.root(), name);
+    if (device && device->is_partition()) continue;  // its disk tells
+    if (device) {
+      auto known = users_of(sysfs.root(), "/proc", *device);
+      if (!known) return known;
+      for (const std::string& user : *known) users.push_back(fmt::format("{}: {}", name, user));
+      if (!known->empty()) continue;
+    }
+    // What can't be seen from here, in another mount namespace for one, the kernel still knows of.
     if (auto user = claimed(name)) users.push_back(std::move(*user));
+  }
   std::error_code error;
   for (fs::directory_iterator at(sysfs.folder(function) / "net", error), end; !error && at != end;
        at.increment(error)) {

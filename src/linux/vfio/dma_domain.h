@@ -20,6 +20,7 @@ class VfioDomain final : public peer::DmaDomain {
   VfioDomain& operator=(const VfioDomain&) = delete;
 
   [[nodiscard]] bool translates() const override { return true; }
+  [[nodiscard]] bool keeps_bus_addresses() const override { return true; }
   [[nodiscard]] Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) override;
   void unmap(DmaAddress address, std::uint64_t bytes) override;
 

@@ -120,6 +120,7 @@ case_function_contract() { suite 'Vfio/FunctionContract*'; }
 case_dma_domain_contract() { suite 'Vfio/DmaDomainContract*'; }
 case_nvme_driver() { suite 'NvmeDriverOnVfio.*'; }
 case_dma_buf() { suite 'DmaBufOfVfio.*'; }
+case_memory_taken_back_in_mid_copy() { suite 'CopyOnVfio.*'; }
 case_what_the_kernel_revokes_is_taken_back_first() { suite 'RevokedByVfio.*'; }
 
 case_drives_come_back_to_linux() {

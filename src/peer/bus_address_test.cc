@@ -1,0 +1,62 @@
+// Mappings by bus address, with and without an IOMMU that requests may meet on that way.
+#include <gtest/gtest.h>
+
+#include "peer/test_devices.h"
+
+namespace barter::peer {
+namespace {
+
+class ByBusAddress : public ::testing::Test {
+ protected:
+  ByBusAddress() {
+    EXPECT_TRUE(exchange_.add(memory_));
+    EXPECT_TRUE(exchange_.add(client_));
+  }
+  test::WaitingClock clock_;
+  test::Memory memory_{{.bus = 1}, 1 << 20};
+  test::Client client_{{.bus = 2}, true};
+  Exchange exchange_{clock_,
+                     [](Bdf, Bdf) { return RouteAnswer{.read = Route::bus_address, .write = Route::bus_address}; }};
+};
+
+TEST_F(ByBusAddress, MeetsNoIommuAsARule) {
+  auto region = exchange_.allocate(memory_, 4096);
+  ASSERT_TRUE(region);
+  auto mapping = exchange_.map(client_, *region);
+  ASSERT_TRUE(mapping);
+  EXPECT_EQ(mapping->lease()->segments()[0].address.value, memory_.bus_address().value + region->range().offset);
+  EXPECT_EQ(client_.counted.maps, 0u);
+}
+
+TEST_F(ByBusAddress, IsMappedAtItsOwnAddressWhereItMayMeetOne) {
+  client_.counted.says_it_keeps = client_.counted.keeps = true;
+  auto region = exchange_.allocate(memory_, 4096);
+  ASSERT_TRUE(region);
+  auto mapping = exchange_.map(client_, *region);
+  ASSERT_TRUE(mapping) << mapping.error().message();
+  EXPECT_EQ(mapping->route(), Route::bus_address);
+  EXPECT_EQ(mapping->lease()->segments()[0].address.value, memory_.bus_address().value + region->range().offset);
+  EXPECT_EQ(client_.counted.maps, 1u);
+  // A lease that outlives the deadline: unmapping alone would not cut off a request that a switch turns around.
+  auto late = mapping->lease();
+  ASSERT_TRUE(late);
+  auto report = region->revoke();
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->late.size(), 1u);
+  EXPECT_EQ(client_.isolated, 1u);
+  EXPECT_EQ(client_.counted.unmaps, 1u);
+}
+
+TEST_F(ByBusAddress, AnotherAddressIsOfNoUse) {
+  client_.counted.says_it_keeps = true;
+  auto region = exchange_.allocate(memory_, 4096);
+  ASSERT_TRUE(region);
+  auto mapping = exchange_.try_map(client_, *region);
+  ASSERT_FALSE(mapping);
+  EXPECT_EQ(mapping.error().reason, Refusal::iommu_failed);
+  EXPECT_EQ(client_.counted.unmaps, client_.counted.maps);
+  EXPECT_TRUE(region->revoke());  // nobody is waited for
+}
+
+}  // namespace
+}  // namespace barter::peer

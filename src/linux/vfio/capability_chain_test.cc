@@ -25,9 +25,10 @@ std::vector<std::byte> type1_answer(std::vector<vfio_iova_range> ranges, std::ui
                             .flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
                             .iova_pgsizes = 0x40201000,
                             .cap_offset = 32});
-  struct vfio_iommu_type1_info_cap_iova_range fixed{};
+  struct vfio_iommu_type1_info_cap_iova_range fixed;
   fixed.header = {.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1, .next = next};
   fixed.nr_iovas = claimed;
+  fixed.reserved = 0;
   put(bytes, 32, fixed);
   for (std::size_t index = 0; index < ranges.size(); ++index)
     put(bytes, 32 + sizeof fixed + index * sizeof ranges[0], ranges[index]);
@@ -71,9 +72,10 @@ std::vector<std::byte> region_answer(std::uint64_t size, std::vector<vfio_region
                        .cap_offset = 32,
                        .size = size,
                        .offset = 0x10000000000});
-  struct vfio_region_info_cap_sparse_mmap fixed{};
+  struct vfio_region_info_cap_sparse_mmap fixed;
   fixed.header = {.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1, .next = 0};
   fixed.nr_areas = claimed;
+  fixed.reserved = 0;
   put(bytes, 32, fixed);
   for (std::size_t index = 0; index < areas.size(); ++index)
     put(bytes, 32 + sizeof fixed + index * sizeof areas[0], areas[index]);

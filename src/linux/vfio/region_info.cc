@@ -22,7 +22,7 @@ bool is_usable(const RegionArea& area, std::uint64_t region_bytes) {
 }
 
 bool read_areas(std::span<const std::byte> answer, std::size_t at, RegionInfo& info) {
-  struct vfio_region_info_cap_sparse_mmap sparse{};
+  struct vfio_region_info_cap_sparse_mmap sparse;  // no initialiser: clang takes its open array for an extension then
   if (!read_at(answer, at, sparse)) return false;
   info.mappable.clear();
   for (std::uint32_t index = 0; index < sparse.nr_areas; ++index) {

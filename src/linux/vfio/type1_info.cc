@@ -12,7 +12,7 @@ std::expected<Type1Info, std::string> parse_type1_info(std::span<const std::byte
   bool is_listed = false;
   const auto visit = [&](std::uint16_t id, std::size_t at) {
     if (id != VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) return true;
-    struct vfio_iommu_type1_info_cap_iova_range ranges{};
+    struct vfio_iommu_type1_info_cap_iova_range ranges;  // no initialiser: see region_info.cc
     if (!read_at(answer, at, ranges)) return false;
     is_listed = true;
     for (std::uint32_t index = 0; index < ranges.nr_iovas; ++index) {

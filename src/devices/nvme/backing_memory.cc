@@ -3,7 +3,7 @@
 #include <cstring>
 #include <utility>
 
-#include "devices/nvme/anonymous_memory.h"
+#include "devices/anonymous_memory.h"
 #include "devices/nvme/backing.h"
 
 namespace barter::devices::nvme {

@@ -10,7 +10,7 @@
 
 #include "base/random.h"
 #include "devices/nvme/admin_commands.h"
-#include "devices/nvme/anonymous_memory.h"
+#include "devices/anonymous_memory.h"
 #include "devices/nvme/controller.h"
 #include "devices/nvme/register_file.h"
 

@@ -1,4 +1,4 @@
-#include "devices/nvme/anonymous_memory.h"
+#include "devices/anonymous_memory.h"
 
 #include <sys/mman.h>
 
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <string>
 
-namespace barter::devices::nvme {
+namespace barter::devices {
 namespace {
 // Of every processor that this runs on, or a multiple of it.
 constexpr std::uint64_t kPageBytes = 65536;
@@ -15,10 +15,10 @@ constexpr std::uint64_t kPageBytes = 65536;
 Result<AnonymousMemory> AnonymousMemory::create(std::uint64_t size_bytes) {
   if (size_bytes == 0) return AnonymousMemory();
   const Error error{.code = ErrorCode::exhausted,
-                    .doing = "reserving memory for a drive",
+                    .doing = "reserving memory for a software device",
                     .subject = std::to_string(size_bytes) + " bytes",
                     .why = "the operating system has no address space for it",
-                    .cure = "use a smaller drive, or one backed by a file"};
+                    .cure = "give the device less memory, or back the drive with a file"};
   if (size_bytes > PTRDIFF_MAX) return fail(error);
   void* start = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return fail(error);
@@ -46,4 +46,4 @@ void AnonymousMemory::zero(std::uint64_t offset, std::uint64_t size_bytes) {
   std::memset(bytes_.data() + last_page, 0, end - last_page);
 }
 
-}  // namespace barter::devices::nvme
+}  // namespace barter::devices

@@ -7,7 +7,7 @@
 
 #include "barter/result.hpp"
 
-namespace barter::devices::nvme {
+namespace barter::devices {
 
 class AnonymousMemory {
  public:
@@ -29,4 +29,4 @@ class AnonymousMemory {
   std::span<std::byte> bytes_;
 };
 
-}  // namespace barter::devices::nvme
+}  // namespace barter::devices

@@ -1,0 +1,108 @@
+// The accelerator's driver under a device whose registers and completions are the input. Whatever it says, the driver comes to
+// an end, stays in its memory, and leaves nothing that the device could still reach.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <span>
+
+#include "barter/units.hpp"
+#include "drivers/accelerator/accelerator.h"
+#include "drivers/accelerator/address_space.h"
+#include "drivers/accelerator/fake_accelerator.h"
+#include "drivers/accelerator/memory_exporter.h"
+
+namespace {
+
+using namespace barter;
+namespace gpu = drivers::accelerator;
+
+class Input {
+ public:
+  explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  // Zeros, once the input has ended.
+  template <class T>
+  T take() {
+    T value{};
+    const std::size_t size = std::min(sizeof value, bytes_.size());
+    std::memcpy(&value, bytes_.data(), size);
+    bytes_ = bytes_.subspan(size);
+    return value;
+  }
+  bool chance() { return (take<std::uint8_t>() & 7) == 1; }
+  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
+
+ private:
+  std::span<const std::uint8_t> bytes_;
+};
+
+gpu::Operand operand(Input& input) {
+  const auto what = input.take<std::uint8_t>();
+  const std::uint64_t at = (what & 0x80) != 0 ? input.take<std::uint64_t>() : input.take<std::uint16_t>() * 8u;
+  if ((what & 3) == 0) return gpu::Operand::local(at);
+  if ((what & 3) == 1) return gpu::Operand::bus({at});
+  return (what & 3) == 2 ? gpu::Operand::virtual_memory(at) : gpu::Operand{};
+}
+
+void drive(gpu::Accelerator& accelerator, gpu::testing::FakeAccelerator& device, Input& input) {
+  if (input.chance()) (void)accelerator.move_window(input.take<std::uint16_t>() * 0x10000u);
+  const std::uint64_t page = input.take<std::uint16_t>();
+  (void)accelerator.address_space().map_local({.virtual_address = page * 4096, .bytes = 8192}, (page & 15) * 4096);
+  (void)accelerator.address_space().unmap(page * 4096);
+  gpu::MemoryExporter exporter(accelerator);
+  (void)exporter.cpu_bytes({input.take<std::uint16_t>(), input.take<std::uint32_t>()});
+  auto channel = accelerator.create_channel(input.chance() ? gpu::Kind::compute : gpu::Kind::copy,
+                                            {.entries = input.take<std::uint8_t>()});
+  if (!channel) return;
+  device.on_completion = [&](gpu::testing::FakeCompletion& entry) {
+    if (input.chance()) entry.word ^= input.take<std::uint32_t>();
+    if (input.chance()) entry.place ^= input.take<std::uint32_t>();
+    if (input.chance()) entry.result = input.take<std::uint64_t>();
+    return !input.chance();
+  };
+  std::array<gpu::CommandResult, 8> results;
+  for (int turn = 0; turn < 4000 && (!input.is_empty() || (*channel)->in_flight() != 0); ++turn) {
+    (void)(*channel)->submit({.opcode = static_cast<gpu::Opcode>(input.take<std::uint8_t>() % 24),
+                              .source = operand(input),
+                              .second = operand(input),
+                              .destination = operand(input),
+                              .count = input.chance() ? input.take<std::uint64_t>() : input.take<std::uint8_t>(),
+                              .parameter = input.take<std::uint8_t>()});
+    (*channel)->ring();
+    if (input.chance()) device.lies[input.take<std::uint16_t>() & 0x10fcu] = input.take<std::uint64_t>();
+    if (input.chance()) device.is_gone = true;
+    device.now_ns += 1000;
+    device.step();
+    if (!(*channel)->poll(results)) break;
+    (void)(*channel)->progress();
+  }
+  device.on_completion = {};
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace barter::literals;
+  Input input({data, size});
+  auto device = std::make_shared<gpu::testing::FakeAccelerator>();
+  for (const std::uint64_t at : {0x00u, 0x04u, 0x08u, 0x10u, 0x18u, 0x24u})
+    if (input.chance()) device->lies[at] = input.take<std::uint64_t>();
+  if (input.chance()) device->memory.resize(input.take<std::uint32_t>() & 0x3ffffu);
+  if (input.chance()) device->bar_bytes = input.take<std::uint16_t>();
+  device->never_ready = input.chance();
+  device->never_disabled = input.chance();
+  device->never_runs = input.chance();
+  device->never_stops = input.chance();
+  device->never_invalidates = input.chance();
+  {
+    auto made = gpu::Accelerator::create(std::make_unique<drivers::testing::FakeFunction>(device),
+                                         {.ready_timeout = 1ms, .command_timeout = 1ms});
+    if (made) drive(**made, *device, input);
+  }
+  (void)gpu::describe_status(size == 0 ? std::uint8_t{0} : data[0]);
+  if (device->lent_pieces() != 0) std::abort();
+  return 0;
+}

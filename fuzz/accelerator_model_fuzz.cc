@@ -1,0 +1,176 @@
+// The accelerator model under a host that writes registers, page tables and rings as it likes, moves the window and resets the
+// function, on a bus that fails. Nothing may crash, run for ever or reach past the memory.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "devices/accelerator/accelerator.h"
+#include "fabric/device.h"
+
+namespace {
+
+using namespace barter;
+
+// Zeros when it has run out.
+class Input {
+ public:
+  explicit Input(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
+  [[nodiscard]] bool is_empty() const { return rest_.empty(); }
+  template <class T>
+  T take() {
+    T value{};
+    const std::size_t bytes = std::min(sizeof value, rest_.size());
+    std::memcpy(&value, rest_.data(), bytes);
+    rest_ = rest_.subspan(bytes);
+    return value;
+  }
+
+ private:
+  std::span<const std::uint8_t> rest_;
+};
+
+class Host final : public fabric::Requester {
+ public:
+  static constexpr std::uint64_t kBytes = 0x20000;  // of memory, from address 0 on
+  explicit Host(std::uint8_t mood) : memory(kBytes), mood_(mood) {}
+  fabric::Completion read(DmaAddress from, std::span<std::byte> into) override {
+    const auto status = check(from.value, into.size());
+    if (status == fabric::Completion::successful) std::memcpy(into.data(), memory.data() + from.value, into.size());
+    return status;
+  }
+  fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
+    const auto status = check(to.value, from.size());
+    if (status == fabric::Completion::successful) std::memcpy(memory.data() + to.value, from.data(), from.size());
+    return status;
+  }
+  Run run(DmaAddress, std::uint64_t, Access) override { return {}; }
+  void interrupt(unsigned) override {}
+  void windows_changed() override {}
+  bool may_master() const override { return true; }
+  std::optional<BusAddress> bar_address(unsigned) const override { return std::nullopt; }
+
+  std::vector<std::byte> memory;
+
+ private:
+  fabric::Completion check(std::uint64_t at, std::uint64_t bytes) {
+    if (at >= kBytes || bytes > kBytes - at) return fabric::Completion::unsupported_request;
+    if (mood_ < 0x80) return fabric::Completion::successful;
+    return ++requests_ % mood_ == 3 ? fabric::Completion::poisoned : fabric::Completion::successful;
+  }
+  const std::uint8_t mood_;
+  std::uint64_t requests_ = 0;
+};
+
+// An address that is somewhere, most of the time: in the memory, on the bus, or in the pages at 0 and 40000000h.
+std::uint64_t address(Input& input) {
+  const auto where = input.take<std::uint32_t>();
+  if ((where & 7) == 7) return input.take<std::uint64_t>();
+  if ((where & 7) == 6) return 0x40000000 + (where >> 3 & 0x1fff);
+  return where >> 3 & 0x3ffff;
+}
+
+// A command that could be, with a few bits of it changed.
+void push(fabric::Device& device, Host& host, Input& input, std::uint32_t channel, std::uint32_t& tail) {
+  constexpr std::array<std::uint32_t, 8> kOpcodes = {0x00, 0x01, 0x02, 0x10, 0x11, 0x12, 0x13, 0x14};
+  struct {
+    std::uint32_t word, spaces;
+    std::uint64_t source, second, destination, count, parameter, reserved[2];
+  } command{};
+  const auto what = input.take<std::uint16_t>();
+  command.word = kOpcodes[what & 7] | static_cast<std::uint32_t>(input.take<std::uint8_t>()) << 16;
+  command.spaces = what >> 3 & 0x3f;
+  command.source = address(input);
+  command.second = address(input);
+  command.destination = address(input);
+  command.count = (what & 0x200) != 0 ? input.take<std::uint64_t>() : input.take<std::uint16_t>();
+  command.parameter = input.take<std::uint8_t>();
+  if ((what & 0x400) != 0) command.word ^= input.take<std::uint32_t>();
+  std::memcpy(host.memory.data() + channel * 0x2000 + tail * 64, &command, sizeof command);
+  tail = (tail + 1) % 16;
+  device.write_register(0, {0x1024 + channel * 0x80}, 4, tail);
+}
+
+void start(fabric::Device& device) {
+  device.write_register(0, {0x20}, 4, 1);
+  (void)device.step();
+  for (std::uint64_t channel = 0; channel < 2; ++channel) {
+    const std::uint64_t at = 0x1000 + channel * 0x80;
+    device.write_register(0, {at}, 8, channel * 0x2000);
+    device.write_register(0, {at + 0x08}, 8, channel * 0x2000 + 0x1000);
+    device.write_register(0, {at + 0x10}, 8, 0x3fff8 | channel);
+    device.write_register(0, {at + 0x18}, 4, 4);
+    device.write_register(0, {at + 0x1c}, 4, 1);
+  }
+  // Tables at 10000h of the memory: a page of 1 GiB at 0, and a table of small pages at 40000000h, all zeros so far.
+  auto memory = device.windows()[0].bytes;
+  const auto entry = [&](std::size_t at, std::uint64_t value) { std::memcpy(memory.data() + at, &value, 8); };
+  entry(0x10000, 0x11001);
+  entry(0x11000, 0x83);
+  entry(0x11008, 0x12001);
+  entry(0x12000, 0x13001);
+  device.write_register(0, {0x30}, 8, 0x10001);
+  (void)device.step();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Input input({data, size});
+  Host host(input.take<std::uint8_t>());
+  auto made = devices::accelerator::create_accelerator(
+      {.memory_bytes = 0x40000, .window_bytes = 0x20000, .copy_channels = 1, .compute_channels = 1, .ring_log2 = 6});
+  if (!made) std::abort();
+  fabric::Device& device = **made;
+  device.attach(host);
+  start(device);
+  std::array<std::uint32_t, 2> tails{};
+  for (int round = 0; round < 200 && !input.is_empty(); ++round) {
+    const auto what = input.take<std::uint8_t>();
+    const std::uint32_t channel = what >> 3 & 1;
+    const unsigned width = 1u << (what >> 4 & 3);
+    switch (what & 7) {
+      case 0: {
+        const auto at = input.take<std::uint16_t>() % 0x1200u / width * width;
+        (void)device.read_register((what & 0x80) != 0 ? 2 : 0, {at}, width);
+        break;
+      }
+      case 1: {
+        const auto place = input.take<std::uint16_t>();
+        const std::uint64_t at = (place % 2 == 0 ? place % 0x50u : 0x1000 + place % 0x100u) / width * width;
+        device.write_register((what & 0x80) != 0 ? 2 : 0, {at}, width, input.take<std::uint64_t>());
+        break;
+      }
+      case 2:
+        device.write_register(0, {0x1028 + channel * 0x80}, 4, input.take<std::uint8_t>() & 15u);
+        break;
+      case 3: {  // page table entries
+        const auto value = input.take<std::uint32_t>();
+        const std::uint64_t entry = (value & 0x3f000) | (value & 0x87) | ((what & 0x80) != 0 ? value & 0x178 : 0);
+        auto memory = device.windows()[0].bytes;
+        const std::size_t at = 0x13000 + (value >> 18 & 3) * 8;
+        if (at + 8 <= memory.size()) std::memcpy(memory.data() + at, &entry, 8);
+        device.write_register(0, {0x44}, 4, 1);
+        break;
+      }
+      case 4:
+        if ((what & 0xf0) == 0xf0) device.reset(), start(device), tails = {};
+        break;
+      default:
+        push(device, host, input, channel, tails[channel]);
+        break;
+    }
+    for (int step = 0; step < 4 && device.step(); ++step) {
+    }
+    for (const auto& window : device.windows())
+      if (window.bytes.size() > 0x20000) std::abort();
+  }
+  return 0;
+}

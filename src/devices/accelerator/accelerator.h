@@ -1,0 +1,30 @@
+// The accelerator model: docs/devices/accelerator.md as a fabric::Device, strict, and sharing nothing with the driver.
+//
+//   auto device = accelerator::create_accelerator({.memory_bytes = 16_GiB, .window_bytes = 256_MiB});
+//   fabric.plug("gpu0", std::move(*device));
+//
+// Memory comes into being page by page as it is touched: 128 GiB cost nothing. What the host does wrong ends as the
+// specification says and is recorded as a violation besides. Threads: as fabric::Device says.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "barter/result.hpp"
+#include "fabric/device.h"
+
+namespace barter::devices::accelerator {
+
+struct AcceleratorSetup {
+  std::uint16_t vendor_id = 0x1b36;
+  std::uint16_t device_id = 0xba00;
+  std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // a multiple of 64 KiB
+  std::uint64_t window_bytes = 0;  // BAR 2: a power of two from 64 KiB; 0: all of the memory, rounded up to one
+  std::uint8_t copy_channels = 2;
+  std::uint8_t compute_channels = 2;  // together 1 to 32
+  std::uint8_t ring_log2 = 12;        // of the longest ring
+};
+
+// Refuses setups that the specification rules out.
+[[nodiscard]] Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetup& setup);
+
+}  // namespace barter::devices::accelerator

@@ -1,0 +1,165 @@
+#include "devices/accelerator/accelerator_model.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace barter::devices::accelerator {
+
+Accelerator::Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory)
+    : identity_(std::move(identity)),
+      backing_(std::move(memory)),
+      registers_(fixed, [this](std::string what) { record(std::move(what)); }),
+      memory_(backing_.bytes()) {
+  for (std::uint32_t number = 0; number < fixed.channels(); ++number)
+    channels_.push_back(std::make_unique<Channel>(number, number < fixed.copy_channels ? Engine::copy : Engine::compute,
+                                                  registers_, memory_,
+                                                  [this](std::string what) { record(std::move(what)); }));
+}
+
+void Accelerator::attach(fabric::Requester& requester) {
+  requester_ = &requester;
+  memory_.attach(requester);
+  for (const auto& channel : channels_) channel->attach(requester);
+}
+
+void Accelerator::record(std::string what) {
+  const std::scoped_lock lock(violation_mutex_);
+  violation(std::move(what));
+}
+
+std::uint64_t Accelerator::read_register(unsigned bar, BarOffset at, unsigned width_bytes) {
+  if (bar == kRegisterBar) return registers_.read(at.value, width_bytes);
+  record(fmt::format("a read of BAR {} at {:#x}, where the window shows no memory", bar, at.value));
+  return ~std::uint64_t{0};
+}
+
+void Accelerator::write_register(unsigned bar, BarOffset at, unsigned width_bytes, std::uint64_t value) {
+  if (bar != kRegisterBar) {
+    record(fmt::format("a write to BAR {} at {:#x}, where the window shows no memory", bar, at.value));
+    return;
+  }
+  if (registers_.write(at.value, width_bytes, value)) requester_->windows_changed();
+}
+
+std::vector<fabric::MemoryWindow> Accelerator::windows() {
+  const std::uint64_t base = registers_.window_base();
+  const std::uint64_t bytes = std::min(registers_.fixed().window_bytes, registers_.fixed().memory_bytes - base);
+  return {{kWindowBar, {0}, backing_.bytes().subspan(base, bytes)}};
+}
+
+bool Accelerator::step() {
+  if (is_resetting_.load(std::memory_order_relaxed)) return false;
+  const std::scoped_lock lock(step_mutex_);
+  bool has_worked = false;
+  if (registers_.attention()) {
+    follow_registers();
+    has_worked = true;
+  }
+  // With Bus Master Enable off no request may be started; the doorbells keep.
+  if (!is_ready_ || !requester_->may_master()) return has_worked;
+  memory_.set_root(registers_.table_root());
+  for (std::size_t turn = 0; turn < channels_.size(); ++turn)
+    if (channels_[(next_channel_ + turn) % channels_.size()]->step()) has_worked = true;
+  next_channel_ = (next_channel_ + 1) % channels_.size();
+  return has_worked;
+}
+
+void Accelerator::follow_registers() {
+  registers_.forget_attention();
+  const RegisterFile::Wish enable = registers_.take_enable();
+  if (enable.was_off || !enable.is_on) {
+    for (const auto& channel : channels_) channel->stop();
+    is_ready_ = false;
+    registers_.set_status({});
+  }
+  if (enable.is_on && !is_ready_) {
+    is_ready_ = true;
+    registers_.clear_fault();
+    memory_.forget_translations();
+    registers_.set_status(Status{}.with(Status::ready, true));
+  }
+  for (const auto& channel : channels_) channel->follow(is_ready_);
+  // No slice is under way here, and the next one reads the tables anew.
+  if (registers_.invalidation_is_asked()) {
+    memory_.forget_translations();
+    registers_.invalidated();
+  }
+}
+
+void Accelerator::reset() {
+  is_resetting_.store(true, std::memory_order_relaxed);
+  {
+    const std::scoped_lock lock(step_mutex_);
+    is_resetting_.store(false, std::memory_order_relaxed);
+    for (const auto& channel : channels_) channel->stop();
+    registers_.reset();
+    is_ready_ = false;
+    memory_.set_root({});
+    backing_.zero(0, backing_.bytes().size());
+  }
+  if (requester_ != nullptr) requester_->windows_changed();
+}
+
+namespace {
+
+std::unexpected<Error> refuse(std::string why, std::string cure) {
+  return fail({.code = ErrorCode::invalid_argument,
+               .doing = "making an accelerator",
+               .why = std::move(why),
+               .cure = std::move(cure)});
+}
+
+constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 44;
+constexpr std::uint8_t kMaxRingLog2 = 15;  // the head in a completion has 16 bits
+
+Result<void> check(const AcceleratorSetup& setup, std::uint64_t window_bytes) {
+  if (setup.memory_bytes == 0 || setup.memory_bytes % kMemoryUnitBytes != 0 || setup.memory_bytes > kMaxMemoryBytes)
+    return refuse(fmt::format("its memory would have {} bytes", setup.memory_bytes),
+                  "choose a multiple of 64 KiB, at most 16 TiB");
+  if (!std::has_single_bit(window_bytes) || window_bytes < kMemoryUnitBytes ||
+      window_bytes > std::bit_ceil(setup.memory_bytes))
+    return refuse(fmt::format("its window would have {} bytes", window_bytes),
+                  "choose a power of two from 64 KiB, no larger than the memory rounded up to one");
+  const std::uint32_t channels = std::uint32_t{setup.copy_channels} + setup.compute_channels;
+  if (channels == 0 || channels > kMaxChannels)
+    return refuse(fmt::format("it would have {} channels", channels), fmt::format("choose 1 to {}", kMaxChannels));
+  if (setup.ring_log2 == 0 || setup.ring_log2 > kMaxRingLog2)
+    return refuse(fmt::format("its rings would have up to 2^{} entries", setup.ring_log2), "choose 1 to 15");
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetup& setup) {
+  const std::uint64_t window_bytes =
+      setup.window_bytes != 0 || setup.memory_bytes == 0 || setup.memory_bytes > kMaxMemoryBytes
+          ? setup.window_bytes
+          : std::bit_ceil(setup.memory_bytes);
+  if (auto checked = check(setup, window_bytes); !checked) return fail(std::move(checked.error()));
+  auto memory = AnonymousMemory::create(setup.memory_bytes);
+  if (!memory) return fail(std::move(memory.error()));
+  const FixedRegisters fixed{.memory_bytes = setup.memory_bytes,
+                             .window_bytes = window_bytes,
+                             .copy_channels = setup.copy_channels,
+                             .compute_channels = setup.compute_channels,
+                             .ring_log2 = setup.ring_log2};
+  fabric::FunctionIdentity identity{
+      .vendor_id = setup.vendor_id,
+      .device_id = setup.device_id,
+      .subsystem_vendor_id = setup.vendor_id,
+      .subsystem_id = setup.device_id,
+      .class_code = kProcessingAccelerator,
+      .revision = 1,
+      .bars = {{.index = kRegisterBar, .size_bytes = kRegisterBarBytes},
+               {.index = kWindowBar, .size_bytes = window_bytes, .is_64bit = true, .is_prefetchable = true}},
+      .msix_vectors = fixed.channels(),
+      .msix_bar = kRegisterBar,
+      .msix_table = {kMsixTable},
+      .msix_pending = {kMsixPending}};
+  return std::make_unique<Accelerator>(std::move(identity), fixed, std::move(*memory));
+}
+
+}  // namespace barter::devices::accelerator

@@ -1,0 +1,77 @@
+// Descriptors and completions: docs/devices/accelerator.md, section 3.
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/register.h"
+
+namespace barter::devices::accelerator {
+
+static_assert(std::endian::native == std::endian::little, "descriptors are used as they lie in memory");
+
+enum class Opcode : std::uint8_t {
+  nop = 0x00,
+  copy = 0x01,
+  fill = 0x02,
+  add = 0x10,
+  sum = 0x11,
+  histogram = 0x12,
+  filter = 0x13,
+  checksum = 0x14,
+};
+
+enum class Space : std::uint8_t { local = 0, bus = 1, virtual_ = 2, none = 3 };
+
+enum class CommandStatus : std::uint8_t {
+  done = 0,
+  invalid_opcode = 1,
+  invalid_field = 2,
+  out_of_memory = 3,  // a local address outside the memory
+  page_fault = 4,
+  bus_error = 5,
+};
+
+struct DescriptorDword0 : base::Register<DescriptorDword0, 0, std::uint32_t> {
+  static constexpr Bits<31, 16, std::uint16_t> id{};
+  static constexpr Bit<8> interrupt{};
+  static constexpr Bits<7, 0, std::uint8_t> opcode{};
+  static constexpr std::uint32_t kReserved = 0x0000fe00;
+};
+struct DescriptorSpaces : base::Register<DescriptorSpaces, 4, std::uint32_t> {
+  static constexpr Bits<5, 4, Space> destination{};
+  static constexpr Bits<3, 2, Space> second{};
+  static constexpr Bits<1, 0, Space> source{};
+  static constexpr std::uint32_t kReserved = 0xffffffc0;
+};
+
+struct Descriptor {
+  DescriptorDword0 dword0;
+  DescriptorSpaces spaces;
+  std::uint64_t source = 0;
+  std::uint64_t second = 0;
+  std::uint64_t destination = 0;
+  std::uint64_t count = 0;
+  std::uint64_t parameter = 0;
+  std::uint64_t reserved[2] = {};
+};
+static_assert(sizeof(Descriptor) == 64);
+
+struct CompletionDword2 : base::Register<CompletionDword2, 8, std::uint32_t> {
+  static constexpr Bits<31, 16, std::uint16_t> channel{};
+  static constexpr Bits<15, 0, std::uint16_t> head{};
+};
+struct CompletionDword3 : base::Register<CompletionDword3, 12, std::uint32_t> {
+  static constexpr Bit<31> phase{};
+  static constexpr Bits<23, 16, std::uint8_t> status{};
+  static constexpr Bits<15, 0, std::uint16_t> id{};
+};
+
+struct CompletionEntry {
+  std::uint64_t result = 0;
+  CompletionDword2 dword2;
+  CompletionDword3 dword3;
+};
+static_assert(sizeof(CompletionEntry) == 16);
+
+}  // namespace barter::devices::accelerator

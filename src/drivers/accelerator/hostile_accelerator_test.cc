@@ -1,0 +1,186 @@
+// Whatever the device says is checked, every wait ends, and nothing that it could still reach is given back.
+#include <array>
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "barter/units.hpp"
+#include "drivers/accelerator/accelerator.h"
+#include "drivers/accelerator/address_space.h"
+#include "drivers/accelerator/fake_accelerator.h"
+#include "drivers/function_importer.h"
+#include "peer/dma_domain.h"
+
+namespace barter::drivers::accelerator {
+namespace {
+
+using namespace barter::literals;
+using testing::FakeAccelerator;
+using testing::FakeCompletion;
+
+class HostileAccelerator : public ::testing::Test {
+ protected:
+  Result<std::unique_ptr<Accelerator>> bring_up() {
+    return Accelerator::create(std::make_unique<drivers::testing::FakeFunction>(device_),
+                               {.ready_timeout = 1ms, .command_timeout = 5ms});
+  }
+  ErrorCode trouble() {
+    auto made = bring_up();
+    EXPECT_FALSE(made);
+    return made ? ErrorCode::cancelled : made.error().code;
+  }
+  // One nop, and how polling for it ends.
+  Result<std::size_t> one_command(Channel& channel) {
+    EXPECT_TRUE(channel.submit({.tag = 42}));
+    channel.ring();
+    std::array<CommandResult, 4> results;
+    for (int turn = 0; turn < 100'000; ++turn) {
+      auto count = channel.poll(results);
+      if (!count || *count != 0) return count;
+      drivers::testing::FakeClock(device_).idle();
+    }
+    return fail({.why = "polling never ended"});
+  }
+  std::shared_ptr<FakeAccelerator> device_ = std::make_shared<FakeAccelerator>();
+};
+
+TEST_F(HostileAccelerator, TheFakeIsHonestAtFirst) {
+  {
+    auto made = bring_up();
+    ASSERT_TRUE(made) << made.error().message();
+    auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
+    ASSERT_TRUE(channel) << channel.error().message();
+    for (int round = 0; round < 100; ++round) EXPECT_EQ(one_command(**channel), 1u);
+  }
+  EXPECT_EQ(device_->lent_pieces(), 0u);
+}
+
+TEST_F(HostileAccelerator, BringUpBelievesNothingAbsurd) {
+  const std::array<std::pair<std::uint64_t, std::uint64_t>, 16> lies = {{{0x00, 0x12345678},
+                                                                         {0x00, 0xffffffff},
+                                                                         {0x04, 0x00020000},
+                                                                         {0x08, 0},
+                                                                         {0x08, 0x12345},
+                                                                         {0x08, ~std::uint64_t{0xffff}},
+                                                                         {0x10, 0x10000},
+                                                                         {0x10, 0},
+                                                                         {0x18, 0x00080000},
+                                                                         {0x18, 0x00082020},
+                                                                         {0x18, 0x00000101},
+                                                                         {0x18, 0x00100101},
+                                                                         {0x18, 0xffffffff},
+                                                                         {0x24, 0xffffffff},
+                                                                         {0x24, 2},
+                                                                         {0x24, 3}}};
+  for (const auto& [at, lie] : lies) {
+    device_->lies = {{at, lie}};
+    auto made = bring_up();
+    EXPECT_FALSE(made) << at << " " << lie;
+    EXPECT_EQ(device_->lent_pieces(), 0u);
+  }
+  device_->lies.clear();
+  device_->memory.resize(0x30000);
+  EXPECT_EQ(trouble(), ErrorCode::device_failed) << "a BAR that is no power of two";
+  device_->memory.clear();
+  EXPECT_EQ(trouble(), ErrorCode::not_found);
+  device_->memory.resize(0x20000);
+  device_->bar_bytes = 0x1000;
+  EXPECT_EQ(trouble(), ErrorCode::device_failed);
+  device_->bar_bytes = 0x10000;
+  device_->class_revision = 0x01080201;
+  EXPECT_EQ(trouble(), ErrorCode::unsupported);
+}
+
+TEST_F(HostileAccelerator, EveryWaitEnds) {
+  device_->never_ready = true;
+  EXPECT_EQ(trouble(), ErrorCode::timed_out);
+  device_->never_ready = false;
+  {
+    auto made = bring_up();
+    ASSERT_TRUE(made);
+    device_->never_runs = true;
+    EXPECT_EQ((*made)->create_channel(Kind::copy, {}).error().code, ErrorCode::timed_out);
+    device_->never_runs = false;
+    ASSERT_TRUE((*made)->address_space().map_local({.virtual_address = 0, .bytes = 4_KiB}, 0));
+    device_->never_invalidates = true;
+    EXPECT_EQ((*made)->address_space().unmap(0).error().code, ErrorCode::timed_out);
+    device_->lies[0x28] = 0x30000;
+    EXPECT_FALSE((*made)->move_window(0x10000)) << "the register does not keep what is written to it";
+    device_->lies.clear();
+  }
+  device_->is_gone = true;
+  EXPECT_EQ(trouble(), ErrorCode::device_gone);
+}
+
+TEST_F(HostileAccelerator, AChannelThatDoesNotStopCostsTheDeviceItsBusMastering) {
+  {
+    auto made = bring_up();
+    ASSERT_TRUE(made);
+    auto channel = (*made)->create_channel(Kind::copy, {});
+    ASSERT_TRUE(channel);
+    device_->never_stops = device_->never_disabled = true;
+    EXPECT_NE(device_->command & 4, 0);
+    channel->reset();
+    EXPECT_EQ(device_->command & 4, 0);
+  }
+  EXPECT_EQ(device_->lent_pieces(), 0u);
+}
+
+TEST_F(HostileAccelerator, CompletionsAreNotFollowedBlindly) {
+  const std::array<void (*)(FakeCompletion&), 8> lies = {+[](FakeCompletion& entry) { entry.word ^= 0x0001; },
+                                                         +[](FakeCompletion& entry) { entry.word ^= 0x1000; },
+                                                         +[](FakeCompletion& entry) { entry.word ^= 0x0fff; },
+                                                         +[](FakeCompletion& entry) { entry.word |= 0x00060000; },
+                                                         +[](FakeCompletion& entry) { entry.word |= 0x01000000; },
+                                                         +[](FakeCompletion& entry) { entry.place |= 0x8000; },
+                                                         +[](FakeCompletion& entry) { entry.place ^= 0x00010000; },
+                                                         +[](FakeCompletion& entry) { entry.word = ~0u; }};
+  for (const auto& lie : lies) {
+    auto made = bring_up();
+    ASSERT_TRUE(made);
+    auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
+    ASSERT_TRUE(channel);
+    device_->on_completion = [&](FakeCompletion& entry) {
+      lie(entry);
+      return true;
+    };
+    const auto answer = one_command(**channel);
+    ASSERT_FALSE(answer) << &lie - lies.data();
+    EXPECT_EQ(answer.error().code, ErrorCode::device_failed) << answer.error().message();
+    EXPECT_FALSE((*channel)->submit({})) << "a channel that lied is of no more use";
+    device_->on_completion = {};
+  }
+}
+
+TEST_F(HostileAccelerator, LostCommandsTimeOutAndErrorsAreTold) {
+  auto made = bring_up();
+  auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
+  ASSERT_TRUE(channel);
+  device_->ignores_doorbells = true;
+  EXPECT_EQ(one_command(**channel).error().code, ErrorCode::timed_out);
+  auto other = (*made)->create_channel(Kind::compute, {.entries = 4});
+  ASSERT_TRUE(other);
+  device_->lies[0x1080 + 0x20] = 2;
+  EXPECT_EQ(one_command(**other).error().code, ErrorCode::device_failed);
+  device_->lies.clear();
+  EXPECT_EQ(describe_status(5), "the bus did not carry out a request (status 5)");
+  EXPECT_EQ(describe_status(77), "status 77, which no specification has");
+}
+
+TEST_F(HostileAccelerator, IsolationSaysWhetherItTook) {
+  auto made = bring_up();
+  ASSERT_TRUE(made);
+  peer::NoIommu none;
+  FunctionImporter importer((*made)->function(), none);
+  EXPECT_TRUE(importer.isolate());
+  EXPECT_EQ(device_->command & 4, 0);
+  device_->keeps_bus_master = true;
+  device_->command |= 4;
+  EXPECT_EQ(importer.isolate().error().code, ErrorCode::device_failed);
+  device_->is_gone = true;
+  EXPECT_TRUE(importer.isolate()) << "what is gone makes no requests";
+}
+
+}  // namespace
+}  // namespace barter::drivers::accelerator

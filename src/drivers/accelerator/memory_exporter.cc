@@ -1,0 +1,18 @@
+#include "drivers/accelerator/memory_exporter.h"
+
+namespace barter::drivers::accelerator {
+
+MemoryExporter::MemoryExporter(Accelerator& accelerator)
+    : accelerator_(accelerator),
+      function_(accelerator.function().bdf()),
+      shown_(accelerator.usable_window()),
+      address_(accelerator.window_address()) {
+  accelerator.pin_window();
+}
+
+std::span<std::byte> MemoryExporter::cpu_bytes(MemoryRange range) {
+  if (!MemoryRange{0, shown_.bytes}.contains(range)) return {};
+  return accelerator_.window_bytes(range);
+}
+
+}  // namespace barter::drivers::accelerator

@@ -1,0 +1,31 @@
+#include "drivers/function_importer.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "pci/config_header.h"
+
+namespace barter::drivers {
+
+Result<void> take_bus_mastering(pci::Function& function) {
+  auto command = function.read_config(pci::Command::kOffset, 2);
+  if (!command) return fail(std::move(command.error()));
+  // A function that is gone reads as all ones, and makes no requests.
+  if (*command == 0xffff) return {};
+  const auto now = pci::Command::from(static_cast<std::uint16_t>(*command));
+  if (auto done = function.write_config(pci::Command::kOffset, 2, now.with(pci::Command::bus_master, false).raw); !done)
+    return done;
+  // Reading it back waits until the write has arrived, and says whether it was taken.
+  auto after = function.read_config(pci::Command::kOffset, 2);
+  if (!after) return fail(std::move(after.error()));
+  if (*after != 0xffff && pci::Command::from(static_cast<std::uint16_t>(*after)).get(pci::Command::bus_master))
+    return fail({.code = ErrorCode::device_failed,
+                 .doing = "taking bus mastering from",
+                 .subject = function.bdf().to_string(),
+                 .why = fmt::format("its Command register still reads {:#06x}", *after),
+                 .cure = "reset the device"});
+  return {};
+}
+
+}  // namespace barter::drivers

@@ -1,0 +1,32 @@
+// A function that does DMA to other functions' memory by commands that its driver submits (peer/importer.h): the last resort
+// is its Bus Master Enable bit.
+//
+// Threads: any. The function and the domain outlive the importer.
+#pragma once
+#include "barter/result.hpp"
+#include "pci/function.h"
+#include "peer/driven_importer.h"
+
+namespace barter::drivers {
+
+// Clears Bus Master Enable and reads it back: when it returns, no request of the function reaches anything. A function that
+// is gone makes none.
+[[nodiscard]] Result<void> take_bus_mastering(pci::Function& function);
+
+class FunctionImporter final : public peer::DrivenImporter {
+ public:
+  FunctionImporter(pci::Function& function, peer::DmaDomain& domain)
+      : function_(function), domain_(domain), bdf_(function.bdf()) {}
+
+  [[nodiscard]] Bdf function() const override { return bdf_; }
+  [[nodiscard]] peer::DmaDomain& domain() override { return domain_; }
+  // The device must be brought up anew before it is of use again.
+  [[nodiscard]] Result<void> isolate() override { return take_bus_mastering(function_); }
+
+ private:
+  pci::Function& function_;
+  peer::DmaDomain& domain_;
+  Bdf bdf_;
+};
+
+}  // namespace barter::drivers

@@ -1,0 +1,136 @@
+// docs/devices/accelerator.md, a third time: the numbers of its tables against the model's transcription and the driver's.
+#include <gtest/gtest.h>
+
+#include "devices/accelerator/commands.h"
+#include "devices/accelerator/registers.h"
+#include "drivers/accelerator/command.h"
+#include "drivers/accelerator/registers.h"
+
+namespace {
+
+namespace model = barter::devices::accelerator;
+namespace driver = barter::drivers::accelerator;
+
+template <class Model, class Driver>
+void expect_register(std::uint32_t at, std::size_t bits) {
+  EXPECT_EQ(Model::kOffset, at);
+  EXPECT_EQ(Driver::kOffset, at);
+  EXPECT_EQ(sizeof(typename Model::Word) * 8, bits);
+  EXPECT_EQ(sizeof(typename Driver::Word) * 8, bits);
+}
+
+// All bits of a field, in its register.
+template <class R, class F>
+constexpr std::uint64_t mask(F) {
+  return F::template mask<typename R::Word>();
+}
+
+TEST(AcceleratorRegisters, Section2) {
+  expect_register<model::Identity, driver::IdentityRegister>(0x000, 32);
+  expect_register<model::Version, driver::VersionRegister>(0x004, 32);
+  expect_register<model::MemoryBytes, driver::MemorySize>(0x008, 64);
+  expect_register<model::WindowBytes, driver::WindowSize>(0x010, 64);
+  expect_register<model::Engines, driver::EngineCounts>(0x018, 32);
+  expect_register<model::Control, driver::ControlRegister>(0x020, 32);
+  expect_register<model::Status, driver::StatusRegister>(0x024, 32);
+  expect_register<model::WindowBase, driver::WindowBaseRegister>(0x028, 64);
+  expect_register<model::TableRoot, driver::TableRootRegister>(0x030, 64);
+  expect_register<model::Invalidate, driver::InvalidateRegister>(0x044, 32);
+  EXPECT_EQ(model::Links::kOffset, 0x01cu);
+  EXPECT_EQ(model::FaultAddress::kOffset, 0x038u);
+  EXPECT_EQ(model::Fault::kOffset, 0x040u);
+  EXPECT_EQ(model::Scratch::kOffset, 0x048u);
+  EXPECT_EQ(model::Identity::kBxac, 0x43415842u);
+  EXPECT_EQ(driver::kIdentity, 0x43415842u);
+  EXPECT_EQ(model::kProcessingAccelerator, 0x120000u);
+}
+
+TEST(AcceleratorRegisters, FieldsOfSection2) {
+  EXPECT_EQ(mask<model::Engines>(model::Engines::copy), 0x000000ffu);
+  EXPECT_EQ(mask<model::Engines>(model::Engines::compute), 0x0000ff00u);
+  EXPECT_EQ(mask<model::Engines>(model::Engines::ring_log2), 0x001f0000u);
+  EXPECT_EQ(mask<driver::EngineCounts>(driver::EngineCounts::copy_channels), 0x000000ffu);
+  EXPECT_EQ(mask<driver::EngineCounts>(driver::EngineCounts::compute_channels), 0x0000ff00u);
+  EXPECT_EQ(mask<driver::EngineCounts>(driver::EngineCounts::longest_ring_log2), 0x001f0000u);
+  EXPECT_EQ(mask<model::Control>(model::Control::enable), 1u);
+  EXPECT_EQ(mask<driver::ControlRegister>(driver::ControlRegister::enable), 1u);
+  EXPECT_EQ(mask<model::Status>(model::Status::ready), 1u);
+  EXPECT_EQ(mask<model::Status>(model::Status::fatal), 2u);
+  EXPECT_EQ(mask<driver::StatusRegister>(driver::StatusRegister::ready), 1u);
+  EXPECT_EQ(mask<driver::StatusRegister>(driver::StatusRegister::fatal), 2u);
+  EXPECT_EQ(mask<model::Fault>(model::Fault::happened), 0x80000000u);
+  EXPECT_EQ(mask<model::Fault>(model::Fault::was_write), 0x00000100u);
+  EXPECT_EQ(mask<model::Fault>(model::Fault::channel), 0x000000ffu);
+}
+
+TEST(AcceleratorRegisters, ChannelsOfSection2) {
+  EXPECT_EQ(model::kChannels + 3 * model::kChannelStride, 0x1180u);
+  EXPECT_EQ(driver::channel_place(3).value, 0x1180u);
+  expect_register<model::RingBase, driver::RingBaseRegister>(0x00, 64);
+  expect_register<model::CompletionBase, driver::CompletionBaseRegister>(0x08, 64);
+  expect_register<model::Progress, driver::ProgressRegister>(0x10, 64);
+  expect_register<model::RingLog2, driver::RingSizeRegister>(0x18, 32);
+  expect_register<model::ChannelControl, driver::RunRegister>(0x1c, 32);
+  expect_register<model::ChannelStatus, driver::ChannelStatusRegister>(0x20, 32);
+  expect_register<model::Tail, driver::TailDoorbell>(0x24, 32);
+  expect_register<model::CompletionHead, driver::CompletionDoorbell>(0x28, 32);
+  EXPECT_EQ(mask<model::ChannelStatus>(model::ChannelStatus::running), 1u);
+  EXPECT_EQ(mask<model::ChannelStatus>(model::ChannelStatus::error), 2u);
+  EXPECT_EQ(mask<driver::ChannelStatusRegister>(driver::ChannelStatusRegister::running), 1u);
+  EXPECT_EQ(mask<driver::ChannelStatusRegister>(driver::ChannelStatusRegister::error), 2u);
+  EXPECT_EQ(mask<model::Progress>(model::Progress::on), 1u);
+  EXPECT_EQ(mask<driver::ProgressRegister>(driver::ProgressRegister::on), 1u);
+}
+
+TEST(AcceleratorRegisters, Section3) {
+  EXPECT_EQ(mask<model::DescriptorDword0>(model::DescriptorDword0::opcode), 0x000000ffu);
+  EXPECT_EQ(mask<model::DescriptorDword0>(model::DescriptorDword0::interrupt), 0x00000100u);
+  EXPECT_EQ(mask<model::DescriptorDword0>(model::DescriptorDword0::id), 0xffff0000u);
+  EXPECT_EQ(mask<driver::CommandWord>(driver::CommandWord::opcode), 0x000000ffu);
+  EXPECT_EQ(mask<driver::CommandWord>(driver::CommandWord::interrupt), 0x00000100u);
+  EXPECT_EQ(mask<driver::CommandWord>(driver::CommandWord::id), 0xffff0000u);
+  EXPECT_EQ(mask<model::DescriptorSpaces>(model::DescriptorSpaces::second), 0x0cu);
+  EXPECT_EQ(mask<driver::SpacesWord>(driver::SpacesWord::second), 0x0cu);
+  EXPECT_EQ(mask<model::DescriptorSpaces>(model::DescriptorSpaces::destination), 0x30u);
+  EXPECT_EQ(mask<driver::SpacesWord>(driver::SpacesWord::destination), 0x30u);
+  EXPECT_EQ(offsetof(model::Descriptor, source), 8u);
+  EXPECT_EQ(offsetof(model::Descriptor, second), 16u);
+  EXPECT_EQ(offsetof(model::Descriptor, destination), 24u);
+  EXPECT_EQ(offsetof(model::Descriptor, count), 32u);
+  EXPECT_EQ(offsetof(model::Descriptor, parameter), 40u);
+  EXPECT_EQ(offsetof(driver::CommandFields, source), 8u);
+  EXPECT_EQ(offsetof(driver::CommandFields, second), 16u);
+  EXPECT_EQ(offsetof(driver::CommandFields, destination), 24u);
+  EXPECT_EQ(offsetof(driver::CommandFields, count), 32u);
+  EXPECT_EQ(offsetof(driver::CommandFields, parameter), 40u);
+  constexpr int kOpcodes[] = {0x00, 0x01, 0x02, 0x10, 0x11, 0x12, 0x13, 0x14};
+  constexpr model::Opcode kModel[] = {model::Opcode::nop,    model::Opcode::copy,    model::Opcode::fill,
+                                      model::Opcode::add,    model::Opcode::sum,     model::Opcode::histogram,
+                                      model::Opcode::filter, model::Opcode::checksum};
+  constexpr driver::Opcode kDriver[] = {driver::Opcode::nop,    driver::Opcode::copy,    driver::Opcode::fill,
+                                        driver::Opcode::add,    driver::Opcode::sum,     driver::Opcode::histogram,
+                                        driver::Opcode::filter, driver::Opcode::checksum};
+  for (int index = 0; index < 8; ++index) {
+    EXPECT_EQ(static_cast<int>(kModel[index]), kOpcodes[index]);
+    EXPECT_EQ(static_cast<int>(kDriver[index]), kOpcodes[index]);
+  }
+  EXPECT_EQ(mask<model::CompletionDword2>(model::CompletionDword2::channel), 0xffff0000u);
+  EXPECT_EQ(mask<driver::CompletionPlace>(driver::CompletionPlace::channel), 0xffff0000u);
+  EXPECT_EQ(mask<model::CompletionDword3>(model::CompletionDword3::status), 0x00ff0000u);
+  EXPECT_EQ(mask<driver::CompletionWord>(driver::CompletionWord::status), 0x00ff0000u);
+  EXPECT_EQ(mask<model::CompletionDword3>(model::CompletionDword3::phase), 0x80000000u);
+  EXPECT_EQ(mask<driver::CompletionWord>(driver::CompletionWord::phase), 0x80000000u);
+}
+
+TEST(AcceleratorRegisters, Section4) {
+  EXPECT_EQ(mask<driver::PageEntry>(driver::PageEntry::valid), 0x01u);
+  EXPECT_EQ(mask<driver::PageEntry>(driver::PageEntry::writable), 0x02u);
+  EXPECT_EQ(mask<driver::PageEntry>(driver::PageEntry::on_bus), 0x04u);
+  EXPECT_EQ(mask<driver::PageEntry>(driver::PageEntry::leaf), 0x80u);
+  EXPECT_EQ(mask<driver::PageEntry>(driver::PageEntry::page), 0x000ffffffffff000u);
+  EXPECT_EQ(mask<model::TableRoot>(model::TableRoot::valid), 0x01u);
+  EXPECT_EQ(mask<model::TableRoot>(model::TableRoot::on_bus), 0x04u);
+  EXPECT_EQ(mask<model::TableRoot>(model::TableRoot::address_4k), 0x000ffffffffff000u);
+}
+
+}  // namespace

@@ -1,9 +1,9 @@
 // The reset of a drive without a memory buffer zeroed 0 bytes at a null pointer; UndefinedBehaviorSanitizer tells.
-#include "devices/nvme/anonymous_memory.h"
+#include "devices/anonymous_memory.h"
 
 #include <gtest/gtest.h>
 
-namespace barter::devices::nvme {
+namespace barter::devices {
 namespace {
 
 TEST(EmptyMemory, CanBeZeroed) {
@@ -13,4 +13,4 @@ TEST(EmptyMemory, CanBeZeroed) {
 }
 
 }  // namespace
-}  // namespace barter::devices::nvme
+}  // namespace barter::devices

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "devices/nvme/admin_commands.h"
 #include "devices/anonymous_memory.h"
+#include "devices/nvme/admin_commands.h"
 #include "devices/nvme/controller.h"
 #include "devices/nvme/register_file.h"
 

@@ -43,7 +43,7 @@ std::vector<Row> map_cost() {
   peer::DmaDomain& domain = fabric.domain(fabric.find("client").value());
   const auto map_and_unmap = [&](std::uint64_t bytes) {
     return nanoseconds_per(kCalls, [&] {
-      const auto mapped = domain.map(target, bytes, Access::read_write);
+      auto mapped = domain.map(target, bytes, Access::read_write);
       benchmark::DoNotOptimize(mapped);
       if (mapped) domain.unmap(*mapped, bytes);
     });

@@ -49,9 +49,9 @@ Result<Outcome> Pipeline::run() {
 void Pipeline::settle() {
   const bool settled = base::wait_until(clock_, clock_.now() + kSettleTime, [this] {
     // A drive that can't even be polled has nothing more to tell; the other one is waited for all the same.
-    const bool polled =
-        poll(source_, [](std::uint32_t) {}).has_value() | poll(destination_, [](std::uint32_t) {}).has_value();
-    return in_flight_ == 0 || !polled;
+    const bool source_polled = poll(source_, [](std::uint32_t) {}).has_value();
+    const bool destination_polled = poll(destination_, [](std::uint32_t) {}).has_value();
+    return in_flight_ == 0 || !(source_polled || destination_polled);
   });
   static_cast<void>(settled);  // is_quiet() tells the same, and the caller asks
 }

@@ -78,6 +78,8 @@ bool Channel::fetch() {
   if (tail == head_ || !has_room_to_complete()) return false;
   const std::uint64_t at = settings_.ring_base + std::uint64_t{head_} * sizeof(Descriptor);
   if (requester_->read({at}, std::as_writable_bytes(std::span(&current_, 1))) != Completion::successful) {
+    // No mistake of the host, if the device has just been pulled out or may make no requests any more.
+    if (!requester_->may_master()) return false;
     fail("its ring can't be read");
     return true;
   }
@@ -129,8 +131,10 @@ void Channel::complete(CommandStatus status) {
   };
   // docs/memory-order.md, rule 3: 16 bytes are published by their last word.
   const std::uint64_t at = settings_.completion_base + std::uint64_t{completion_tail_} * sizeof entry;
-  if (requester_->write({at}, std::as_bytes(std::span(&entry, 1))) != Completion::successful)
+  if (requester_->write({at}, std::as_bytes(std::span(&entry, 1))) != Completion::successful) {
+    if (!requester_->may_master()) return;
     return fail("its completion can't be written");
+  }
   if (++completion_tail_ == entries_) {
     completion_tail_ = 0;
     phase_ = !phase_;

@@ -14,6 +14,7 @@
 #include "topology/acs_names.h"
 #include "topology/linux_rule.h"
 #include "topology/remedies.h"
+#include "topology/route_order.h"
 
 namespace barter::doctor {
 namespace {
@@ -55,20 +56,6 @@ struct Redirection {
   const Pair* worst = nullptr;
 };
 
-int badness(Route route) {
-  switch (route) {
-    case Route::bus_address:
-      return 0;
-    case Route::through_host_bridge:
-      return 1;
-    case Route::unknown:
-      return 2;
-    case Route::not_supported:
-      return 3;
-  }
-  return 0;
-}
-
 std::map<const FunctionInfo*, Redirection> find_redirections(const Case& the_case) {
   std::map<const FunctionInfo*, Redirection> found;
   for (const Device& device : the_case.devices)
@@ -79,7 +66,8 @@ std::map<const FunctionInfo*, Redirection> find_redirections(const Case& the_cas
       if (!redirects(*function)) continue;
       Redirection& redirection = found[function];
       ++redirection.pairs;
-      if (redirection.worst == nullptr || badness(pair.by_linux) > badness(redirection.worst->by_linux))
+      if (redirection.worst == nullptr ||
+          topology::badness(pair.by_linux) > topology::badness(redirection.worst->by_linux))
         redirection.worst = &pair;
     }
   }
@@ -301,7 +289,7 @@ void check_host_bridges(const Case& the_case, Findings& findings) {
   for (const Pair& pair : the_case.pairs) {
     if (!asks_host_bridge(pair)) continue;
     const auto [low, high] = std::minmax(pair.client->host_bridge, pair.provider->host_bridge);
-    HostGroup& group = by_hosts[{badness(pair.by_linux), low, high}];
+    HostGroup& group = by_hosts[{topology::badness(pair.by_linux), low, high}];
     ++group.pairs;
     if (group.example == nullptr) group.example = &pair;
   }

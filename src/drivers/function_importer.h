@@ -4,14 +4,11 @@
 // Threads: any. The function and the domain outlive the importer.
 #pragma once
 #include "barter/result.hpp"
+#include "drivers/command_register.h"
 #include "pci/function.h"
 #include "peer/driven_importer.h"
 
 namespace barter::drivers {
-
-// Clears Bus Master Enable and reads it back: when it returns, no request of the function reaches anything. A function that
-// is gone makes none.
-[[nodiscard]] Result<void> take_bus_mastering(pci::Function& function);
 
 class FunctionImporter final : public peer::DrivenImporter {
  public:

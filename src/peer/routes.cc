@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "peer/core.h"
+#include "topology/route_order.h"
 
 namespace barter::peer {
 
@@ -13,26 +14,12 @@ namespace {
 // Candidates that an error tells of; it is for people.
 constexpr std::size_t kCandidatesTold = 16;
 
-int badness(Route route) {
-  switch (route) {
-    case Route::bus_address:
-      return 0;
-    case Route::through_host_bridge:
-      return 1;
-    case Route::unknown:
-      return 2;
-    case Route::not_supported:
-      return 3;
-  }
-  return 3;
-}
-
 }  // namespace
 
 Route route_for(const RouteAnswer& answer, Access access) {
   if (access == Access::read) return answer.read;
   if (access == Access::write) return answer.write;
-  return badness(answer.read) > badness(answer.write) ? answer.read : answer.write;
+  return topology::badness(answer.read) > topology::badness(answer.write) ? answer.read : answer.write;
 }
 
 // The reference is good until the lock is let go.

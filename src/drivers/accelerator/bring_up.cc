@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "drivers/accelerator/device.h"
+#include "drivers/command_register.h"
 #include "pci/class_code.h"
 #include "pci/config_header.h"
 
@@ -17,15 +18,6 @@ constexpr unsigned kMaxRingLog2 = 15;
 Error gone(const Device& device) {
   return device.error(ErrorCode::device_gone, kBringUp, "it is not there: its registers read as all ones",
                       "check that it is powered and its link is up");
-}
-
-Result<void> turn_on(Device& device) {
-  auto command = device.function->read_config(pci::Command::kOffset, 2);
-  if (!command) return fail(std::move(command.error()));
-  const auto now = pci::Command::from(static_cast<std::uint16_t>(*command));
-  const auto wanted = now.with(pci::Command::memory_space, true).with(pci::Command::bus_master, true);
-  if (now == wanted) return {};
-  return device.function->write_config(pci::Command::kOffset, 2, wanted.raw);
 }
 
 // Every wait for READY is bounded; a device that leaves or reports a fatal error ends it.
@@ -70,7 +62,7 @@ Result<void> open_function(Device& device) {
     return fail(device.error(ErrorCode::unsupported, kBringUp,
                              fmt::format("its class code is {:06x}, and a processing accelerator's is {:06x}",
                                          class_code, pci::kClassProcessingAccelerator)));
-  if (auto on = turn_on(device); !on) return on;
+  if (auto on = turn_on(*device.function); !on) return on;
   auto registers = device.function->map_bar(kRegisterBar);
   if (!registers) return fail(std::move(registers.error()));
   device.registers = std::move(*registers);
@@ -138,10 +130,7 @@ Result<void> enable(Device& device) {
 void stop_dma(Device& device) {
   if (disable(device)) return;
   // It is gone, or hangs. Without Bus Master Enable it can't start a request; if even that fails, it is not there.
-  auto command = device.function->read_config(pci::Command::kOffset, 2);
-  if (!command) return;
-  const auto now = pci::Command::from(static_cast<std::uint16_t>(*command));
-  (void)device.function->write_config(pci::Command::kOffset, 2, now.with(pci::Command::bus_master, false).raw);
+  (void)take_bus_mastering(*device.function);
 }
 
 }  // namespace barter::drivers::accelerator

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "drivers/command_register.h"
 #include "pci/class_code.h"
 #include "pci/config_header.h"
 
@@ -21,15 +22,6 @@ Error gone(const Device& device) {
 
 // BAR 0 must hold the registers and the doorbells of the admin queue and of one I/O queue.
 std::uint64_t least_bar_bytes(std::uint32_t stride_bytes) { return completion_doorbell(1, stride_bytes).value + 4; }
-
-Result<void> turn_on(Device& device) {
-  auto command = device.function->read_config(pci::Command::kOffset, 2);
-  if (!command) return fail(std::move(command.error()));
-  const auto now = pci::Command::from(static_cast<std::uint16_t>(*command));
-  const auto wanted = now.with(pci::Command::memory_space, true).with(pci::Command::bus_master, true);
-  if (now == wanted) return {};
-  return device.function->write_config(pci::Command::kOffset, 2, wanted.raw);
-}
 
 // Waits for CSTS.RDY to become `ready`. A fatal error ends the wait, and so does a drive that leaves.
 Result<void> wait_ready(Device& device, bool ready) {
@@ -59,7 +51,7 @@ Result<void> open_function(Device& device) {
         ErrorCode::unsupported, kBringUp,
         fmt::format("its class code is {:06x}, and an NVMe controller's is {:06x}", class_code, pci::kClassNvme),
         "name an NVMe drive"));
-  if (auto on = turn_on(device); !on) return on;
+  if (auto on = turn_on(*device.function); !on) return on;
 
   auto registers = device.function->map_bar(0);
   if (!registers) return fail(std::move(registers.error()));
@@ -158,10 +150,7 @@ void stop_dma(Device& device) {
   // It is gone, or hangs half-way. Without Bus Master Enable it can't start a request; if even that fails, it is not
   // there.
   if (!status.is_gone()) write(*device.registers, Configuration{});
-  auto command = device.function->read_config(pci::Command::kOffset, 2);
-  if (!command) return;
-  const auto now = pci::Command::from(static_cast<std::uint16_t>(*command));
-  (void)device.function->write_config(pci::Command::kOffset, 2, now.with(pci::Command::bus_master, false).raw);
+  (void)take_bus_mastering(*device.function);
 }
 
 }  // namespace barter::drivers::nvme

@@ -1,5 +1,6 @@
-#include "drivers/function_importer.h"
+#include "drivers/command_register.h"
 
+#include <cstdint>
 #include <utility>
 
 #include <fmt/format.h>
@@ -7,6 +8,15 @@
 #include "pci/config_header.h"
 
 namespace barter::drivers {
+
+Result<void> turn_on(pci::Function& function) {
+  auto command = function.read_config(pci::Command::kOffset, 2);
+  if (!command) return fail(std::move(command.error()));
+  const auto now = pci::Command::from(static_cast<std::uint16_t>(*command));
+  const auto wanted = now.with(pci::Command::memory_space, true).with(pci::Command::bus_master, true);
+  if (now == wanted) return {};
+  return function.write_config(pci::Command::kOffset, 2, wanted.raw);
+}
 
 Result<void> take_bus_mastering(pci::Function& function) {
   auto command = function.read_config(pci::Command::kOffset, 2);

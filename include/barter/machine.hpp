@@ -64,7 +64,7 @@ struct MachineOptions {
   std::optional<CpuInfo> cpu;  // instead of what the source says
 };
 
-// Device memory that can be shared: a drive's controller memory buffer, for one.
+// Device memory that can be shared: a drive's controller memory buffer, or what the window of an accelerator shows.
 class Provider {
  public:
   [[nodiscard]] Bdf bdf() const;
@@ -117,6 +117,7 @@ class Machine {
   [[nodiscard]] const std::string& name() const;
   [[nodiscard]] const Topology& topology() const;
   [[nodiscard]] std::vector<std::string> drive_names() const;
+  [[nodiscard]] std::vector<std::string> accelerator_names() const;
   // By its name or its BDF.
   [[nodiscard]] Result<Drive> drive(std::string_view name) const;
   // Device memory by its function's name or BDF.
@@ -126,6 +127,9 @@ class Machine {
   [[nodiscard]] Result<Provider> nearest_provider(std::initializer_list<Bdf> clients) const {
     return nearest_provider(std::span(clients.begin(), clients.size()));
   }
+
+  // For the library's own rooms.
+  [[nodiscard]] const std::shared_ptr<machine::State>& state() const { return state_; }
 
  private:
   explicit Machine(std::shared_ptr<machine::State> state) : state_(std::move(state)) {}

@@ -1,6 +1,5 @@
-// The seam to something that bytes come from or go to by its own DMA: for now, a namespace of a drive. What copies and
-// streams needs is here, and nothing that tells a software drive from a real one. The contract is
-// tests/contract/endpoint_contract.h.
+// The seam to something that bytes come from or go to by its own DMA: a namespace of a drive, or the memory of an
+// accelerator. What copies and streams needs is here, and nothing that tells a software device from a real one.
 #pragma once
 #include <cstddef>
 #include <cstdint>

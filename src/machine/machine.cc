@@ -38,7 +38,15 @@ const Topology& Machine::topology() const { return state_->topology(); }
 
 std::vector<std::string> Machine::drive_names() const {
   std::vector<std::string> names;
-  for (const auto& drive : state_->drives()) names.push_back(drive->name);
+  for (const auto& unit : state_->drives())
+    if (unit->kind == machine::UnitKind::drive) names.push_back(unit->name);
+  return names;
+}
+
+std::vector<std::string> Machine::accelerator_names() const {
+  std::vector<std::string> names;
+  for (const auto& unit : state_->drives())
+    if (unit->kind == machine::UnitKind::accelerator) names.push_back(unit->name);
   return names;
 }
 
@@ -54,7 +62,12 @@ std::uint64_t Provider::size_bytes() const { return unit_->exporter->size_bytes(
 void Provider::on_request(Consent consent) { unit_->exporter->on_request(std::move(consent)); }
 
 Result<Region> Provider::allocate(std::uint64_t bytes, std::uint64_t alignment) {
-  return machine_->exchange().allocate(*unit_->exporter, bytes, alignment);
+  auto region = machine_->exchange().allocate(*unit_->exporter, bytes, alignment);
+  if (!region && bytes > size_bytes() && !unit_->what_bounds_memory.empty()) {
+    region.error().why += "; " + unit_->what_bounds_memory;
+    region.error().cure = "ask for less, or give it a larger window";
+  }
+  return region;
 }
 
 Result<RevokeReport> Provider::take_back(RevokeOptions options) {

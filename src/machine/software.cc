@@ -7,9 +7,11 @@
 
 #include <fmt/format.h>
 
+#include "devices/accelerator/accelerator.h"
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
 #include "fabric/fabric.h"
+#include "machine/accelerator_endpoint.h"
 #include "machine/nvme_endpoint.h"
 #include "machine/wire_route.h"
 
@@ -43,7 +45,9 @@ class SoftwareBackend final : public Backend {
   }
 
   [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
-    const auto error = devices::nvme::last_backing_error(*models_.at(drive.name));
+    const auto model = models_.find(drive.name);
+    if (model == models_.end()) return {};  // it has no medium
+    const auto error = devices::nvme::last_backing_error(*model->second);
     return error ? error->message() : std::string();
   }
 
@@ -118,6 +122,26 @@ Result<fabric::Device*> plug_drive(fabric::Fabric& fabric, const FunctionDescrip
   return model;
 }
 
+Result<void> plug_accelerator(fabric::Fabric& fabric, const FunctionDescription& function) {
+  const topology::AcceleratorDescription& part = *function.accelerator;
+  auto device = devices::accelerator::create_accelerator({.vendor_id = function.vendor_id,
+                                                          .device_id = function.device_id,
+                                                          .memory_bytes = part.memory_bytes,
+                                                          .window_bytes = part.window_bytes,
+                                                          .copy_channels = part.copy_channels,
+                                                          .compute_channels = part.compute_channels});
+  if (!device) return std::unexpected(std::move(device.error()));
+  return fabric.plug(function.name, std::move(*device));
+}
+
+Result<void> bring_up_accelerator(fabric::Fabric& fabric, DriveUnit& unit) {
+  unit.kind = UnitKind::accelerator;
+  auto function = fabric.function(unit.bdf);
+  if (!function) return std::unexpected(std::move(function.error()));
+  return machine::bring_up(
+      unit, AcceleratorParts{.function = std::move(*function), .domain = fabric.domain(unit.bdf), .options = {}});
+}
+
 Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit, fabric::Device& model) {
   auto function = fabric.function(unit.bdf);
   if (!function) return std::unexpected(std::move(function.error()));
@@ -125,21 +149,24 @@ Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit, fabric::Device& m
     return devices::nvme::reserve(model, kFirstNamespace, offset, bytes);
   };
   return machine::bring_up(
-      unit, {.function = std::move(*function), .domain = fabric.domain(unit.bdf), .reserve = reserve, .options = {}});
+      unit,
+      NvmeDrive{
+          .function = std::move(*function), .domain = fabric.domain(unit.bdf), .reserve = reserve, .options = {}});
 }
 
-// A drive that can't be brought up stays, with its error: the others work on.
-std::vector<std::unique_ptr<DriveUnit>> bring_up_drives(fabric::Fabric& fabric, const Description& description,
-                                                        const Models& models, TopologyParts& parts) {
+// A device that can't be brought up stays, with its error: the others work on.
+std::vector<std::unique_ptr<DriveUnit>> bring_up_units(fabric::Fabric& fabric, const Description& description,
+                                                       const Models& models, TopologyParts& parts) {
   std::vector<std::unique_ptr<DriveUnit>> drives;
   for (const FunctionDescription& function : description.functions) {
-    if (!function.drive) continue;
+    if (!function.drive && !function.accelerator) continue;
     const auto bdf = fabric.find(function.name);
     if (!bdf) continue;
     auto& unit = drives.emplace_back(std::make_unique<DriveUnit>());
     unit->name = function.name;
     unit->bdf = *bdf;
-    if (auto up = bring_up(fabric, *unit, *models.at(unit->name)); !up) unit->trouble = std::move(up.error());
+    auto up = function.drive ? bring_up(fabric, *unit, *models.at(unit->name)) : bring_up_accelerator(fabric, *unit);
+    if (!up) unit->trouble = std::move(up.error());
     const auto info = std::ranges::find(parts.functions, *bdf, &FunctionInfo::bdf);
     if (info != parts.functions.end() && !unit->trouble) info->controller_memory = unit->controller_memory;
   }
@@ -155,6 +182,9 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   if (!fabric) return std::unexpected(std::move(fabric.error()));
   Models models;
   for (const FunctionDescription& function : description.functions) {
+    if (function.accelerator)
+      if (auto plugged = plug_accelerator(**fabric, function); !plugged)
+        return std::unexpected(std::move(plugged.error()));
     if (!function.drive) continue;
     auto plugged = plug_drive(**fabric, function, options);
     if (!plugged) return std::unexpected(std::move(plugged.error()));
@@ -163,7 +193,7 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
   TopologyParts parts = (*fabric)->topology();
   if (options.cpu) parts.cpu = *options.cpu;
-  auto drives = bring_up_drives(**fabric, description, models, parts);
+  auto drives = bring_up_units(**fabric, description, models, parts);
   auto topology = Topology::build(std::move(parts));
   if (!topology) return std::unexpected(std::move(topology.error()));
   auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models));

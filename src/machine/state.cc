@@ -60,13 +60,11 @@ Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
                  .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
                  .why = why_nothing_moves_,
                  .cure = "use a built-in machine or a description: barter copy --help"});
-  const auto bdf = Bdf::parse(name_or_bdf);
-  for (const auto& drive : drives_) {
-    if (drive->name != name_or_bdf && !(bdf && drive->bdf == *bdf)) continue;
-    if (drive->trouble) return fail(*drive->trouble);
-    if (drive->is_file)
-      if (auto looked = look_again(*drive); !looked) return std::unexpected(std::move(looked.error()));
-    return drive.get();
+  if (DriveUnit* const unit = find_unit(name_or_bdf); unit != nullptr && unit->kind == UnitKind::drive) {
+    if (unit->trouble) return fail(*unit->trouble);
+    if (unit->is_file)
+      if (auto looked = look_again(*unit); !looked) return std::unexpected(std::move(looked.error()));
+    return unit;
   }
   auto brought_up = backend_->bring_up(name_or_bdf);
   if (!brought_up) return std::unexpected(std::move(brought_up.error()));
@@ -75,35 +73,67 @@ Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
     if (auto connected = connect(drive); !connected) return std::unexpected(std::move(connected.error()));
     return &drive;
   }
-  std::string names;
-  for (const auto& drive : drives_) names += (names.empty() ? "" : ", ") + drive->name;
+  const std::string names = names_of(UnitKind::drive);
   return fail({.code = ErrorCode::not_found,
                .doing = "opening the drive",
                .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
-               .why = "there is no such drive",
+               .why = find_unit(name_or_bdf) != nullptr ? "it is no drive" : "there is no such drive",
                .cure = names.empty() ? "this machine has no drives" : "its drives are " + names});
 }
 
-Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
-  if (backend_ && !std::ranges::any_of(drives_, [&](const auto& drive) { return drive->name == name_or_bdf; })) {
-    // Not a drive: tell a function that shares no memory from a name that means nothing.
-    auto bdf = topology_.resolve(name_or_bdf);
-    if (!bdf) return std::unexpected(std::move(bdf.error()));
-    if (std::ranges::none_of(drives_, [&](const auto& drive) { return drive->bdf == *bdf; }))
-      return fail({.code = ErrorCode::unsupported,
-                   .doing = "opening the memory of",
-                   .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
-                   .why = "no driver shares the memory of this function",
-                   .cure = "use a drive with a controller memory buffer"});
+DriveUnit* State::find_unit(std::string_view name_or_bdf) const {
+  const auto bdf = Bdf::parse(name_or_bdf);
+  const auto found = std::ranges::find_if(
+      drives_, [&](const auto& unit) { return unit->name == name_or_bdf || (bdf && unit->bdf == *bdf); });
+  return found == drives_.end() ? nullptr : found->get();
+}
+
+std::string State::names_of(UnitKind kind) const {
+  std::string names;
+  for (const auto& unit : drives_)
+    if (unit->kind == kind) names += (names.empty() ? "" : ", ") + unit->name;
+  return names;
+}
+
+Result<DriveUnit*> State::find_accelerator(std::string_view name_or_bdf) {
+  DriveUnit* const unit = find_unit(name_or_bdf);
+  if (unit != nullptr && unit->kind == UnitKind::accelerator) {
+    if (unit->trouble) return fail(*unit->trouble);
+    return unit;
   }
-  auto drive = find_drive(name_or_bdf);
-  if (drive && !(*drive)->exporter && (*drive)->why_no_memory) return fail(*(*drive)->why_no_memory);
-  if (drive && !(*drive)->exporter)
+  const std::string names = names_of(UnitKind::accelerator);
+  return fail(
+      {.code = ErrorCode::not_found,
+       .doing = "opening the accelerator",
+       .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+       .why = backend_ ? "there is no accelerator of this name" : why_nothing_moves_,
+       .cure = names.empty() ? "use a machine with accelerators, such as ai-server" : "its accelerators are " + names});
+}
+
+Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
+  const auto refuse = [&](std::string why, std::string cure) {
     return fail({.code = ErrorCode::unsupported,
                  .doing = "opening the memory of",
-                 .subject = (*drive)->name,
-                 .why = "the drive has no controller memory buffer that takes data"});
-  return drive;
+                 .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+                 .why = std::move(why),
+                 .cure = std::move(cure)});
+  };
+  DriveUnit* unit = find_unit(name_or_bdf);
+  if (unit == nullptr || unit->kind == UnitKind::drive) {
+    auto drive = find_drive(name_or_bdf);
+    // A function that nobody drives is something else than a name that means nothing.
+    if (!drive && unit == nullptr && backend_ && topology_.resolve(name_or_bdf))
+      return refuse("no driver shares the memory of this function",
+                    "use a drive with a controller memory buffer, or an accelerator");
+    if (!drive) return drive;
+    unit = *drive;
+  }
+  if (unit->trouble) return fail(*unit->trouble);
+  if (unit->exporter) return unit;
+  if (unit->why_no_memory) return fail(*unit->why_no_memory);
+  return refuse(unit->kind == UnitKind::drive ? "the drive has no controller memory buffer that takes data"
+                                              : "its driver needs all of the memory that it has",
+                unit->kind == UnitKind::drive ? "" : "describe it with more memory");
 }
 
 Result<Drive> State::drive(std::string_view name) {

@@ -15,12 +15,19 @@
 #include "peer/exchange.h"
 #include "peer/owned_exporter.h"
 
+namespace barter::drivers::accelerator {
+class Accelerator;
+}
+
 namespace barter::machine {
 
-// One place that bytes are copied from and to, brought up: a drive, or a part of one that has a name of its own. The parts of
-// one drive share its exporter and importer. Members are destroyed from the last to the first: what reaches the drive goes
-// before what drives it.
+enum class UnitKind : std::uint8_t { drive, accelerator };
+
+// One place that bytes are copied from and to, brought up: a drive, or a part of one that has a name of its own; or the memory
+// of an accelerator, as far as its window shows it. The parts of one drive share its exporter and importer. Members are
+// destroyed from the last to the first: what reaches the device goes before what drives it.
 struct DriveUnit {
+  UnitKind kind = UnitKind::drive;
   std::string name;
   Bdf bdf;
   std::optional<Error> trouble;  // why it could not be brought up; then there is nothing below
@@ -28,8 +35,9 @@ struct DriveUnit {
   std::uint32_t block_bytes = 0;
   std::optional<ControllerMemoryInfo> controller_memory;  // what its driver has read of it
   std::shared_ptr<EndpointFactory> driver;
-  std::shared_ptr<peer::OwnedExporter> exporter;   // null: the drive shares no memory
-  std::shared_ptr<peer::DrivenImporter> importer;  // null: it does no DMA of its own, see `why_not_direct`
+  drivers::accelerator::Accelerator* accelerator = nullptr;  // `driver` owns it; null: not one
+  std::shared_ptr<peer::OwnedExporter> exporter;             // null: the drive shares no memory
+  std::shared_ptr<peer::DrivenImporter> importer;            // null: it does no DMA of its own, see `why_not_direct`
 
   // What its bytes are part of, so that two parts that overlap can be told: a whole drive, or a file.
   std::string medium;
@@ -39,6 +47,8 @@ struct DriveUnit {
   // Why it can't be handed memory of peers at all, and why nobody gets its own; each with the cure. None where it can.
   std::optional<Error> why_not_direct;
   std::optional<Error> why_no_memory;
+  // What keeps more of its memory than there is from being shared, in words for an error; may be empty.
+  std::string what_bounds_memory;
 };
 
 // Bytes that devices have moved to and from host memory since the machine was opened.
@@ -86,11 +96,15 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] Result<Provider> provider(std::string_view name);
   [[nodiscard]] Result<Provider> nearest_provider(std::span<const Bdf> clients);
   [[nodiscard]] Result<DriveUnit*> find_drive(std::string_view name_or_bdf);
+  [[nodiscard]] Result<DriveUnit*> find_accelerator(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_provider(std::string_view name_or_bdf);
 
  private:
   [[nodiscard]] Result<void> connect(const DriveUnit& drive);
   [[nodiscard]] Result<void> look_again(DriveUnit& drive);
+  // Any kind; null: none that was brought up has this name.
+  [[nodiscard]] DriveUnit* find_unit(std::string_view name_or_bdf) const;
+  [[nodiscard]] std::string names_of(UnitKind kind) const;
 
   std::string name_;
   Topology topology_;

@@ -19,7 +19,9 @@ constexpr TableReader::Ids kUsualHostBridge{0x8086, 0x29c0};  // Q35, which Linu
 constexpr TableReader::Ids kUsualRootPort{0x8086, 0x2030};    // Xeon Scalable
 constexpr TableReader::Ids kUsualSwitch{0x10b5, 0x8796};      // PLX PEX 8796
 constexpr TableReader::Ids kUsualDrive{0x1b36, 0x0010};       // the numbers that virtual NVMe drives have
+constexpr TableReader::Ids kUsualAccelerator{0x1b36, 0xba00};
 constexpr std::uint32_t kNvmeClass = 0x010802;
+constexpr std::uint32_t kAcceleratorClass = 0x120000;
 constexpr LinkDescription kUsualLink{.max = {16000, 4}};
 constexpr LinkDescription kUsualSwitchLink{.max = {16000, 16}};
 
@@ -31,8 +33,9 @@ class DescriptionParser {
   }
 
   Description read(const toml::table& root) {
-    TableReader reader(errors_, root, "the machine",
-                       {"name", "iommu", "cpu", "root_complex", "root_port", "switch", "drive", "function"});
+    TableReader reader(
+        errors_, root, "the machine",
+        {"name", "iommu", "cpu", "root_complex", "root_port", "switch", "drive", "accelerator", "function"});
     machine_.name = reader.text("name", machine_.source);
     machine_.iommu = iommu(reader);
     if (reader.has("cpu")) read_cpu(reader);
@@ -40,6 +43,7 @@ class DescriptionParser {
     for (const toml::table* table : reader.tables("root_port", limits::kParts)) read_root_port(*table);
     for (const toml::table* table : reader.tables("switch", limits::kParts)) read_switch(*table);
     for (const toml::table* table : reader.tables("drive", limits::kParts)) read_drive(*table);
+    for (const toml::table* table : reader.tables("accelerator", limits::kParts)) read_accelerator(*table);
     for (const toml::table* table : reader.tables("function", limits::kParts)) read_function(*table);
     if (machine_.root_complexes.empty())
       errors_.report(0, "the machine has no root complex", "add [[root_complex]] with a name");
@@ -141,7 +145,7 @@ class DescriptionParser {
     part.downstream.push_back(std::move(port));
   }
 
-  // What [[drive]] and [[function]] have in common.
+  // What [[drive]], [[accelerator]] and [[function]] have in common.
   FunctionDescription endpoint(TableReader& reader, TableReader::Ids usual) {
     const auto ids = reader.ids("id", usual);
     FunctionDescription function{.name = reader.name("name"),
@@ -200,6 +204,36 @@ class DescriptionParser {
     if (!space.file.empty())
       space.file = (std::filesystem::path(machine_.source).parent_path() / space.file).lexically_normal().string();
     return space;
+  }
+
+  void read_accelerator(const toml::table& table) {
+    constexpr std::uint64_t kUnitBytes = 65536;  // docs/devices/accelerator.md, section 1
+    TableReader reader(errors_, table, "[[accelerator]]",
+                       {"name", "below", "function", "id", "link", "link_now", "acs", "ats", "memory", "window",
+                        "copy_channels", "compute_channels"});
+    FunctionDescription function = endpoint(reader, kUsualAccelerator);
+    function.class_code = kAcceleratorClass;
+    const AcceleratorDescription part{
+        .memory_bytes = reader.size("memory", 0, kUnitBytes, limits::kAcceleratorMemoryBytes),
+        .window_bytes = reader.size("window", 0, kUnitBytes, limits::kBarBytes),
+        .copy_channels =
+            static_cast<std::uint8_t>(reader.integer("copy_channels", 2, 0, limits::kChannelsOfAccelerator)),
+        .compute_channels =
+            static_cast<std::uint8_t>(reader.integer("compute_channels", 2, 0, limits::kChannelsOfAccelerator))};
+    if (!reader.has("memory"))
+      reader.report("memory", "[[accelerator]] has no memory", "write memory = \"16 GiB\"");
+    else if (part.memory_bytes % kUnitBytes != 0)
+      reader.report("memory", fmt::format("memory is {} bytes", part.memory_bytes), "use a multiple of 64 KiB");
+    else if (part.window_bytes != 0 &&
+             (!std::has_single_bit(part.window_bytes) || part.window_bytes > std::bit_ceil(part.memory_bytes)))
+      reader.report("window", fmt::format("window is {} bytes", part.window_bytes),
+                    "it must be a power of two, no larger than the memory rounded up to one");
+    const unsigned channels = part.copy_channels + unsigned{part.compute_channels};
+    if (channels == 0 || channels > limits::kChannelsOfAccelerator)
+      reader.report("copy_channels", fmt::format("{} has {} channels", function.name, channels),
+                    fmt::format("give it 1 to {} in all", limits::kChannelsOfAccelerator));
+    function.accelerator = part;
+    machine_.functions.push_back(std::move(function));
   }
 
   void read_function(const toml::table& table) {

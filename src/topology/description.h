@@ -73,6 +73,13 @@ struct DriveDescription {
   bool sgl = true;                        // does it take scatter-gather lists?
 };
 
+struct AcceleratorDescription {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t window_bytes = 0;  // 0: all of the memory, rounded up to a power of two
+  std::uint8_t copy_channels = 2;
+  std::uint8_t compute_channels = 2;
+};
+
 struct BarDescription {
   std::uint8_t index = 0;
   std::uint64_t size_bytes = 0;
@@ -80,7 +87,7 @@ struct BarDescription {
   bool is_prefetchable = true;
 };
 
-// An endpoint function. With `drive` it has a model that works; without a model it is topology only: it enumerates and
+// An endpoint function. With `drive` or `accelerator` it has a model that works; without a model it is topology only: it enumerates and
 // has BARs, and a request to it is answered as Unsupported Request.
 struct FunctionDescription {
   std::string name;
@@ -94,6 +101,7 @@ struct FunctionDescription {
   bool ats = false;                  // has it Address Translation Services? On where the IOMMU translates
   std::vector<BarDescription> bars;  // of functions without a model
   std::optional<DriveDescription> drive;
+  std::optional<AcceleratorDescription> accelerator;
 };
 
 struct Description {

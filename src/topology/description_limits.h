@@ -21,6 +21,8 @@ inline constexpr std::uint64_t kNumaNode = 1023;  // Linux: CONFIG_NODES_SHIFT i
 inline constexpr std::size_t kNamespaces = 64;
 inline constexpr std::uint64_t kNamespaceBytes = 16_TiB;
 inline constexpr std::uint64_t kControllerMemoryBytes = 64_GiB;
+inline constexpr std::uint64_t kAcceleratorMemoryBytes = 1_TiB;
+inline constexpr std::uint64_t kChannelsOfAccelerator = 32;
 inline constexpr std::uint64_t kBarBytes = 1_TiB;
 inline constexpr std::uint64_t kBar32Bytes = 512_MiB;  // all 32-bit BARs share what is left below 4 GiB
 

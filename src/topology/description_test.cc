@@ -101,7 +101,7 @@ TEST(Description, AiServerHasFourSwitchesWithFiveDevicesEach) {
     return std::count_if(machine->functions.begin(), machine->functions.end(),
                          [&](const FunctionDescription& function) { return function.class_code == class_code; });
   };
-  EXPECT_EQ(count(0x030200), 8);
+  EXPECT_EQ(count(0x120000), 8);
   EXPECT_EQ(count(0x020000), 4);
   EXPECT_EQ(count(0x010802), 8);
 }
@@ -146,6 +146,14 @@ max_queue_entries = 64
 doorbell_stride_log2 = 2
 sgl = false
 namespace = [{ size = "1 MiB", block = 4096 }, { file = "disk.img" }]
+[[accelerator]]
+name = "a"
+below = "sw.0"
+function = 2
+memory = "16 GiB"
+window = "256 MiB"
+copy_channels = 1
+compute_channels = 3
 [[function]]
 name = "f"
 below = "sw.0"
@@ -195,14 +203,23 @@ class = 0x120000
   EXPECT_FALSE(drive.sgl);
   EXPECT_EQ(drive.namespaces.at(0).block_bytes, 4096u);
   EXPECT_EQ(drive.namespaces.at(1).file, "/racks/disk.img");
-  const FunctionDescription& function = machine->functions.at(1);
+  const FunctionDescription& accelerator = machine->functions.at(1);
+  EXPECT_EQ(accelerator.vendor_id, 0x1b36);
+  EXPECT_EQ(accelerator.device_id, 0xba00);
+  EXPECT_EQ(accelerator.class_code, 0x120000u);
+  EXPECT_EQ(accelerator.accelerator->memory_bytes, 17179869184u);
+  EXPECT_EQ(accelerator.accelerator->window_bytes, 268435456u);
+  EXPECT_EQ(accelerator.accelerator->copy_channels, 1);
+  EXPECT_EQ(accelerator.accelerator->compute_channels, 3);
+  EXPECT_FALSE(accelerator.drive);
+  const FunctionDescription& function = machine->functions.at(2);
   EXPECT_EQ(function.vendor_id, 0x10ee);
   ASSERT_EQ(function.bars.size(), 1u);
   EXPECT_EQ(function.bars[0].index, 2);
   EXPECT_EQ(function.bars[0].size_bytes, 8589934592u);
   EXPECT_TRUE(function.bars[0].is_64bit);
   EXPECT_FALSE(function.bars[0].is_prefetchable);
-  EXPECT_EQ(machine->functions.at(2).function, 1);
+  EXPECT_EQ(machine->functions.at(3).function, 1);
   EXPECT_FALSE(machine->functions.at(0).ats);
   EXPECT_TRUE(function.ats);
 }
@@ -277,7 +294,21 @@ TEST(Description, RefusesAbsurdValues) {
   const auto function = [](std::string_view keys) {
     return "[[function]]\nname = \"f\"\nbelow = \"sw0.0\"\nid = \"1234:5678\"\nclass = 0\n" + std::string(keys);
   };
+  const auto accelerator = [](std::string_view keys) {
+    return "[[accelerator]]\nname = \"a\"\nbelow = \"sw0.0\"\n" + std::string(keys);
+  };
   const std::pair<std::string, std::string_view> cases[] = {
+      {accelerator(""), "[[accelerator]] has no memory; write memory = \"16 GiB\""},
+      {accelerator("memory = 100000"), "memory is 100000 bytes; use a multiple of 64 KiB"},
+      {accelerator("memory = \"2 TiB\""), "it must be from 65536 to 1099511627776"},
+      {accelerator("memory = 0"), "it must be from 65536 to 1099511627776"},
+      {accelerator("memory = \"1 GiB\"\nwindow = \"3 MiB\""), "it must be a power of two"},
+      {accelerator("memory = \"1 GiB\"\nwindow = \"2 GiB\""), "no larger than the memory rounded up to one"},
+      {accelerator("memory = \"1 GiB\"\nwindow = 4096"), "it must be from 65536"},
+      {accelerator("memory = \"1 GiB\"\ncopy_channels = 0\ncompute_channels = 0"), "a has 0 channels"},
+      {accelerator("memory = \"1 GiB\"\ncopy_channels = 31"), "a has 33 channels; give it 1 to 32 in all"},
+      {accelerator("memory = \"1 GiB\"\ncopy_channels = 33"), "it must be from 0 to 32"},
+      {accelerator("memory = \"1 GiB\"\ncmb = \"1 MiB\""), "[[accelerator]] has no key 'cmb'"},
       {drive("cmb = \"3 MiB\""), "a power of two of at least 4 KiB"},
       {drive("cmb = 2048"), "a power of two of at least 4 KiB"},
       {drive("cmb = \"1 TiB\""), "it must be from 0 to 68719476736"},

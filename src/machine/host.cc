@@ -24,17 +24,21 @@ using linux_os::FilePlace;
 using linux_os::PathKind;
 
 // Time, and sleep until one of the queues has something to tell. The sleep has an end, because drives that our own driver
-// drives don't ring this bell.
+// drives don't ring this bell, and the kernel does not ring it when it asks for one of them.
 class HostClock final : public base::Clock {
  public:
-  explicit HostClock(linux_os::CompletionSignal& signal) : signal_(signal) {}
+  HostClock(linux_os::CompletionSignal& signal, VfioDrives& vfio) : signal_(signal), vfio_(vfio) {}
   [[nodiscard]] base::TimePoint now() const override { return system_.now(); }
-  void idle() override { signal_.wait(kNap); }
+  void idle() override {
+    signal_.wait(kNap);
+    vfio_.heed_removal_requests();
+  }
   static constexpr Duration kNap = std::chrono::milliseconds(1);
 
  private:
   base::SystemClock system_;
   linux_os::CompletionSignal& signal_;
+  VfioDrives& vfio_;
 };
 
 // What the drives and files of one function share.
@@ -72,8 +76,8 @@ class HostBackend final : public Backend {
 
   Topology topology_;
   KernelPaths paths_;
-  HostClock clock_{paths_.signal};
   VfioDrives vfio_;
+  HostClock clock_{paths_.signal, vfio_};
   std::map<Bdf, FunctionParts> functions_;
 };
 

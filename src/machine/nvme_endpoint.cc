@@ -77,6 +77,12 @@ Result<void> NvmeEndpoint::reserve(std::uint64_t offset, std::uint64_t bytes) {
 }
 
 Result<void> NvmeEndpoint::submit(const Piece& piece) {
+  if (controller_.function().is_wanted_back())
+    return fail({.code = ErrorCode::device_gone,
+                 .doing = "queueing a command for",
+                 .subject = name_,
+                 .why = "the kernel asks for it back, because it is about to be unplugged or given to another driver",
+                 .cure = "start again when it is there"});
   return queue_->submit({
       .opcode = piece.direction == Direction::from_endpoint ? nvme::Opcode::read : nvme::Opcode::write,
       .namespace_id = space_.id,

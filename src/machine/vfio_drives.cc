@@ -48,6 +48,11 @@ Result<std::unique_ptr<DriveUnit>> VfioDrives::bring_up(std::string_view name) {
   return unit;
 }
 
+void VfioDrives::heed_removal_requests() {
+  for (const auto& [bdf, function] : functions_)
+    if (host_->is_open(bdf)) function->heed_removal_request();  // drives may be gone before this object is
+}
+
 void VfioDrives::joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange) {
   const auto found = functions_.find(drive.bdf);
   if (found == functions_.end() || !drive.exporter) return;

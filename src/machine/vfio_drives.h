@@ -26,6 +26,9 @@ class VfioDrives {
   [[nodiscard]] Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view name);
   // Its driver is ours, so the hardware alone decides on its routes (wire_route.h).
   [[nodiscard]] bool drives(Bdf function) const { return domains_.contains(function); }
+  // Drives that the kernel asks for, because they are about to be unplugged or given to another driver, are taken back from the
+  // peers, and do nothing new.
+  void heed_removal_requests();
   // The drive is part of an exchange now: whoever resets it, or turns its memory off, takes its memory back from the peers
   // first.
   void joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange);
@@ -33,7 +36,7 @@ class VfioDrives {
  private:
   std::shared_ptr<linux_os::vfio::Host> host_;
   std::map<Bdf, std::unique_ptr<peer::DmaDomain>> domains_;
-  std::map<Bdf, linux_os::vfio::VfioFunction*> functions_;  // each as long as its drive
+  std::map<Bdf, linux_os::vfio::VfioFunction*> functions_;  // each good while it is open
 };
 
 }  // namespace barter::machine

@@ -101,6 +101,10 @@ class Function {
 
   // Function-level reset. BARs and Command are back at their values afterwards, everything else is as after power-on.
   [[nodiscard]] virtual Result<void> reset() = 0;
+
+  // Whoever lent the function to this process asks for it back: it is about to be unplugged, or given to another driver.
+  // Its user starts nothing new and closes it; what it shared has been taken back already. Cheap enough to ask each time.
+  [[nodiscard]] virtual bool is_wanted_back() const { return false; }
 };
 
 }  // namespace barter::pci

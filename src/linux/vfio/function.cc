@@ -47,6 +47,9 @@ Result<void> VfioFunction::look_around() {
   if ((info.flags & VFIO_DEVICE_FLAGS_PCI) == 0)
     return fail(
         {.code = ErrorCode::malformed, .doing = "asking VFIO about", .subject = name_, .why = "it is no PCI function"});
+  auto removal_request = RemovalRequest::watch(*device_, name_);
+  if (!removal_request) return fail(std::move(removal_request.error()));
+  removal_request_.emplace(std::move(*removal_request));
   can_reset_ = (info.flags & VFIO_DEVICE_FLAGS_RESET) != 0;
   auto config = read_region_info(*device_, name_, VFIO_PCI_CONFIG_REGION_INDEX);
   if (!config) return fail(std::move(config.error()));
@@ -120,6 +123,12 @@ Result<void> VfioFunction::write_config(std::uint16_t offset, unsigned width_byt
   // Reading it back waits until the write has arrived: requests that bus mastering allowed came before this answer.
   auto after = read_config(pci::Command::kOffset, 2);
   return after ? Result<void>{} : fail(std::move(after.error()));
+}
+
+void VfioFunction::heed_removal_request() {
+  if (is_wanted_back_ || !removal_request_->take()) return;
+  is_wanted_back_ = true;
+  if (on_memory_leaving_) on_memory_leaving_();
 }
 
 void VfioFunction::on_memory_leaving(std::function<void()> callback) { on_memory_leaving_ = std::move(callback); }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "linux/vfio/bar_memory.h"
@@ -16,6 +17,7 @@
 #include "linux/vfio/host.h"
 #include "linux/vfio/interrupts.h"
 #include "linux/vfio/region_info.h"
+#include "linux/vfio/removal_request.h"
 #include "pci/function.h"
 
 namespace barter::linux_os::vfio {
@@ -40,11 +42,17 @@ class VfioFunction final : public pci::Function {
   [[nodiscard]] bool take_interrupt(unsigned vector) override { return interrupts_.take(vector); }
   [[nodiscard]] Result<void> reset() override;
 
+  [[nodiscard]] bool is_wanted_back() const override { return is_wanted_back_; }
+  // Looks whether the kernel asks for the function back. If so, its memory is taken back from the peers, on this thread, as
+  // below; the function itself works on until it is closed, and only then does the kernel go on.
+  void heed_removal_request();
+
   // From now on share_dma takes any memory of this process, as the kernel does: for a machine that mixes functions driven from
   // here with drives of the kernel's.
   void accept_memory_of_this_process() { accepts_any_memory_ = true; }
 
-  // Called before the memory of the function's BARs goes away for a while: before it is turned off, and before a reset.
+  // Called before the memory of the function's BARs goes away: before it is turned off, before a reset, and when the kernel
+  // asks for the function back.
   // Whoever has exported it takes it back here, so that no peer's DMA meets memory that doesn't answer. On the thread that
   // is about to do it; it must not call back into this object.
   void on_memory_leaving(std::function<void()> callback);
@@ -74,9 +82,11 @@ class VfioFunction final : public pci::Function {
   bool can_reset_ = false;
   bool memory_is_on_ = false;
   bool accepts_any_memory_ = false;
+  bool is_wanted_back_ = false;
   std::array<BusAddress, kBars> addresses_{};
   std::array<std::weak_ptr<BarMemory>, kBars> bars_;
   Interrupts interrupts_;
+  std::optional<RemovalRequest> removal_request_;
   std::function<void()> on_memory_leaving_;
 };
 

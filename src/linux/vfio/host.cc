@@ -46,6 +46,11 @@ Result<std::unique_ptr<peer::DmaDomain>> Host::domain(Bdf function) {
   return std::make_unique<VfioDomain>(shared_from_this(), std::move(*group));
 }
 
+bool Host::is_open(Bdf function) const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::find(open_, function) != open_.end();
+}
+
 void Host::closed(Bdf function) {
   const std::lock_guard lock(mutex_);
   std::erase(open_, function);

@@ -51,6 +51,7 @@ class Host : public std::enable_shared_from_this<Host> {
   void publish(const std::shared_ptr<BarMemory>& bar);
   // The BAR that holds all of this range.
   [[nodiscard]] std::shared_ptr<BarMemory> find_bar(BusAddress first, std::uint64_t bytes) const;
+  [[nodiscard]] bool is_open(Bdf function) const;
   void closed(Bdf function);
 
  private:

@@ -122,7 +122,7 @@ Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
   if (unit == nullptr || unit->kind == UnitKind::drive) {
     auto drive = find_drive(name_or_bdf);
     // A function that nobody drives is something else than a name that means nothing.
-    if (!drive && unit == nullptr && backend_ && topology_.resolve(name_or_bdf))
+    if (!drive && drive.error().code == ErrorCode::not_found && topology_.resolve(name_or_bdf))
       return refuse("no driver shares the memory of this function",
                     "use a drive with a controller memory buffer, or an accelerator");
     if (!drive) return drive;

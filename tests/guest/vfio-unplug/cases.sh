@@ -14,7 +14,7 @@ copy_while_unplugging() {
   leaving=$1
   devices=$2
   shift 2
-  barter copy "$(bdf_of source)" "$(bdf_of destination)" --machine host --chunk 16KiB --queue-depth 1 --json "$@" >said 2>errors &
+  barter copy "$(bdf_of source)" "$(bdf_of destination)" --machine host --chunk 4KiB --queue-depth 1 --json "$@" >said 2>errors &
   copying=$!
   wait_until 20 holds $copying "$devices" || fail "it did not begin: $(cat said errors)"
   monitor device_del "$leaving"
@@ -24,7 +24,7 @@ copy_while_unplugging() {
 
 case_drives_are_given_to_vfio() {
   for name in source destination provider; do function_of $name >/tmp/bdf.$name; done
-  dd if=/dev/urandom of="$(block source)" bs=1M count=128 conv=fsync 2>/dev/null
+  dd if=/dev/urandom of="$(block source)" bs=1M count=16 conv=fsync 2>/dev/null
   for name in source destination provider; do barter bind "$(bdf_of $name)" vfio-pci; done
 }
 

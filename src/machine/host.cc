@@ -1,6 +1,7 @@
 #include "machine/host.h"
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -23,22 +24,33 @@ namespace fs = std::filesystem;
 using linux_os::FilePlace;
 using linux_os::PathKind;
 
-// Time, and sleep until one of the queues has something to tell. The sleep has an end, because drives that our own driver
-// drives don't ring this bell, and the kernel does not ring it when it asks for one of them.
+// Time, and sleep until one of the kernel's queues has something to tell. The sleep has an end, because there are other things
+// to wait for than queues. Drives that our own driver drives ring no bell: where there are any, their queues are looked at all
+// the time, and now and then whether the kernel asks for one of them.
 class HostClock final : public base::Clock {
  public:
   HostClock(linux_os::CompletionSignal& signal, VfioDrives& vfio) : signal_(signal), vfio_(vfio) {}
   [[nodiscard]] base::TimePoint now() const override { return system_.now(); }
   void idle() override {
-    signal_.wait(kNap);
+    if (vfio_.is_empty()) return signal_.wait(kNap);
+    system_.idle();
+    if (now() < next_look_.load(std::memory_order_relaxed) || is_looking_.test_and_set(std::memory_order_acquire))
+      return;
     vfio_.heed_removal_requests();
+    next_look_.store(now() + kBetweenLooks, std::memory_order_relaxed);
+    is_looking_.clear(std::memory_order_release);
   }
-  static constexpr Duration kNap = std::chrono::milliseconds(1);
 
  private:
+  static constexpr Duration kNap = std::chrono::milliseconds(10);
+  static constexpr Duration kBetweenLooks = std::chrono::milliseconds(1);
+
   base::SystemClock system_;
   linux_os::CompletionSignal& signal_;
   VfioDrives& vfio_;
+  std::atomic<base::TimePoint> next_look_{};
+  std::atomic_flag
+      is_looking_;  // a revocation waits with this clock too, on any thread, and from within a look as well
 };
 
 // What the drives and files of one function share.

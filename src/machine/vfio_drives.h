@@ -24,6 +24,7 @@ class VfioDrives {
   // The drive of that address, brought up. Null if the name is no address, or of a function that another driver holds. This
   // object outlives the drive.
   [[nodiscard]] Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view name);
+  [[nodiscard]] bool is_empty() const { return functions_.empty(); }
   // Its driver is ours, so the hardware alone decides on its routes (wire_route.h).
   [[nodiscard]] bool drives(Bdf function) const { return domains_.contains(function); }
   // Drives that the kernel asks for, because they are about to be unplugged or given to another driver, are taken back from the

@@ -18,6 +18,7 @@ namespace {
 
 using machine::DriveUnit;
 using transfer::Job;
+using transfer::StagingShape;
 
 constexpr std::uint32_t kMaxQueueDepth = 256;
 constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{64} << 20;
@@ -82,6 +83,13 @@ Result<std::uint64_t> length_of(const Extent& source, const Extent& destination)
   }
   if (bytes == 0) return refuse(ErrorCode::invalid_argument, source, destination, "there is nothing to copy");
   return bytes;
+}
+
+// No more staging memory than the copy has chunks.
+StagingShape shape_for(std::uint64_t bytes, const CopyOptions& options) {
+  const std::uint64_t chunks = (bytes - 1) / options.chunk_bytes + 1;
+  return {.slots = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.queue_depth, chunks)),
+          .chunk_bytes = options.chunk_bytes};
 }
 
 // Two parts of one drive, or a file and itself.
@@ -174,7 +182,7 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
                 .source_offset = source.offset,
                 .destination_offset = destination.offset,
                 .bytes = bytes,
-                .shape = {.slots = options.queue_depth, .chunk_bytes = options.chunk_bytes}};
+                .shape = shape_for(bytes, options)};
   base::SystemClock wall;
   const auto before = machine.backend().traffic();
   const base::TimePoint start = wall.now();

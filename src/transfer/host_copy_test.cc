@@ -1,5 +1,7 @@
 // Copies between files of this computer, whatever it is: by way of host memory, so that they run anywhere that has io_uring.
 // What a copy does to its destination is promised in docs/host.md.
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -28,8 +30,7 @@ std::string bytes_of(std::size_t count, char first) {
 class HostCopy : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ =
-        fs::path(::testing::TempDir()) / fmt::format("barter-host-copy-{}", reinterpret_cast<std::uintptr_t>(this));
+    folder_ = fs::path(::testing::TempDir()) / fmt::format("barter-host-copy-{}", ::getpid());
     fs::create_directories(folder_);
     auto machine = Machine::open("host");
     ASSERT_TRUE(machine) << machine.error().message();

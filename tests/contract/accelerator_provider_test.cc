@@ -1,4 +1,6 @@
 // Accelerators as a program of a user sees them: their memory is a provider, and drives reach it.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
@@ -51,7 +53,8 @@ TEST(AcceleratorProvider, ADriveReadsStraightIntoItsMemoryUntilItIsTakenBack) {
 }
 
 TEST(AcceleratorProvider, AWindowTooSmallForTheExportSaysSo) {
-  const auto file = std::filesystem::temp_directory_path() / "barter-accelerator-window.toml";
+  const auto file =
+      std::filesystem::temp_directory_path() / ("barter-accelerator-window-" + std::to_string(getpid()) + ".toml");
   std::ofstream(file) << "name = \"small-window\"\n[[root_complex]]\nname = \"rc0\"\n[[root_port]]\nname = \"rp0\"\n"
                          "below = \"rc0\"\n[[accelerator]]\nname = \"gpu0\"\nbelow = \"rp0\"\nmemory = \"16 GiB\"\n"
                          "window = \"256 MiB\"\n";

@@ -82,7 +82,7 @@ class VfioFunction final : public pci::Function {
   bool can_reset_ = false;
   bool memory_is_on_ = false;
   bool accepts_any_memory_ = false;
-  bool is_wanted_back_ = false;
+  std::atomic<bool> is_wanted_back_ = false;
   std::array<BusAddress, kBars> addresses_{};
   std::array<std::weak_ptr<BarMemory>, kBars> bars_;
   Interrupts interrupts_;

@@ -6,8 +6,8 @@
 # a limit more than a peer. It is told not to touch its buffers: filling p2pmem by the processor would be work that barter
 # does not do.
 
-rounds=15
-mib=32
+rounds=9
+mib=128
 chunk_kib=1024
 
 copy_s() {

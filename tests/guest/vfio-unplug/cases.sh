@@ -24,7 +24,7 @@ copy_while_unplugging() {
 
 case_drives_are_given_to_vfio() {
   for name in source destination provider; do function_of $name >/tmp/bdf.$name; done
-  dd if=/dev/urandom of="$(block source)" bs=1M count=16 conv=fsync 2>/dev/null
+  dd if=/dev/urandom of="$(block source)" bs=1M count=128 conv=fsync 2>/dev/null
   for name in source destination provider; do barter bind "$(bdf_of $name)" vfio-pci; done
 }
 

@@ -38,4 +38,9 @@ Result<void> take_bus_mastering(pci::Function& function) {
   return {};
 }
 
+bool is_there(pci::Function& function) {
+  const auto vendor = function.read_config(pci::VendorId::kOffset, 2);
+  return vendor && *vendor != pci::VendorId::kNone;
+}
+
 }  // namespace barter::drivers

@@ -1,4 +1,5 @@
-// The Command register as every driver needs it: on when the device is brought up, and its DMA off as a last resort.
+// The first registers of config space as every driver needs them: the device is turned on when it is brought up, its DMA is
+// turned off as a last resort, and a device that has left is told by its Vendor ID.
 #pragma once
 #include "barter/result.hpp"
 #include "pci/function.h"
@@ -11,5 +12,8 @@ namespace barter::drivers {
 // Clears Bus Master Enable and reads it back: when it returns, no request of the function reaches anything. A function that
 // is gone makes none.
 [[nodiscard]] Result<void> take_bus_mastering(pci::Function& function);
+
+// Does the function still answer, or has it left?
+[[nodiscard]] bool is_there(pci::Function& function);
 
 }  // namespace barter::drivers

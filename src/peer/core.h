@@ -81,7 +81,9 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Result<ProviderChoice> nearest_provider(std::span<const Bdf> clients, const ProviderNeeds& needs);
 
   // take_back.cc: unmapping, by consent or by force.
-  [[nodiscard]] Result<RevokeReport> take_back(RegionState& region, bool for_good, RevokeOptions options);
+  // `part` is of the exporter's memory; without bytes, all of the region is taken back.
+  [[nodiscard]] Result<RevokeReport> take_back(RegionState& region, bool for_good, RevokeOptions options,
+                                               MemoryRange part = {});
   [[nodiscard]] Result<RevokeReport> revoke_all(Exporter& exporter, RevokeOptions options);
   [[nodiscard]] Result<RevokeReport> withdraw(Exporter& exporter, RevokeOptions options);
   [[nodiscard]] Result<RevokeReport> remove(Importer& importer, RevokeOptions options);
@@ -118,7 +120,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::vector<Sought> candidates(std::uint64_t bytes) const;
 
   // take_back.cc
-  void collect(RegionState& region, bool for_good, TakeBack& work);
+  void collect(RegionState& region, bool for_good, TakeBack& work, MemoryRange part = {});
   void add_taken(MappingState& mapping, TakeBack& work);
   [[nodiscard]] Result<RevokeReport> run(TakeBack& work, RevokeOptions options);
   void await_leases(TakeBack& work, RevokeOptions options);

@@ -22,6 +22,12 @@ class Exporter {
   // True where the kernel alone knows that, and lends the memory to processes: then bus_address() is an address of this
   // process, and only importers whose requests go through the same kernel can use it (DmaDomain::takes_pointers).
   [[nodiscard]] virtual bool is_known_by_pointer() const { return false; }
+  // Is the memory anybody's who asks for some? False where it has an owner already, as ordinary memory of the process has:
+  // nearest_provider() passes it by.
+  [[nodiscard]] virtual bool is_on_offer() const { return true; }
+  // Does the device still answer? What the CPU reads from one that doesn't are ones, and not the bytes that were there.
+  // Called with no lock held; any thread.
+  [[nodiscard]] virtual bool is_present() { return true; }
   // What the hardware allows peers to do with it at all (an NVMe CMB without WDS takes no data that peers write).
   [[nodiscard]] virtual Access hardware_access() const = 0;
   // The CPU's view of a part, or empty if there is none.

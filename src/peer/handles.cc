@@ -49,6 +49,9 @@ bool RegionState::is_revoked() const { return core_->is_revoked(*this); }
 std::span<std::byte> RegionState::cpu_bytes() { return core_->cpu_bytes(*this); }
 Result<RevokeReport> RegionState::revoke(RevokeOptions options) { return core_->take_back(*this, true, options); }
 Result<RevokeReport> RegionState::invalidate(RevokeOptions options) { return core_->take_back(*this, false, options); }
+Result<RevokeReport> RegionState::invalidate_part(MemoryRange part, RevokeOptions options) {
+  return core_->take_back(*this, false, options, {range_.offset + part.offset, part.bytes});
+}
 void RegionState::release() { core_->release(*this); }
 
 }  // namespace barter::peer

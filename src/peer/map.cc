@@ -234,6 +234,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   mapping->told_ = mapping->claimed_ = mapping->gone_ = false;
   mapping->importer_ = attempt.importer_state;
   mapping->region_ = &region;
+  mapping->offset_ = attempt.range.offset;
   mapping->previous_in_region_ = nullptr;
   mapping->next_in_region_ = region.first_mapping_;
   if (region.first_mapping_ != nullptr) region.first_mapping_->previous_in_region_ = mapping;

@@ -53,6 +53,14 @@ class alignas(64) MappingState {
   static constexpr std::uint32_t generation_of(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
   static constexpr std::uint64_t word_of(std::uint32_t generation) { return std::uint64_t{generation} << 32; }
 
+  // Does it reach a page of this part of the exporter's memory? An IOMMU maps whole pages.
+  [[nodiscard]] bool touches(MemoryRange part) const {
+    constexpr std::uint64_t kInPage = 4095;
+    const std::uint64_t start = offset_ & ~kInPage;
+    const std::uint64_t end = (offset_ + segment_.bytes + kInPage) & ~kInPage;
+    return start < part.offset + part.bytes && part.offset < end;
+  }
+
   enum class Taken : std::uint8_t { yes, closed, stale, too_many };
   [[nodiscard]] Taken take(const std::uint32_t* generation);
   [[nodiscard]] Result<Lease> lease_or_error(Taken taken);
@@ -72,6 +80,7 @@ class alignas(64) MappingState {
   bool told_ = false;     // the importer has been told to let go
   bool claimed_ = false;  // some thread unmaps, or has unmapped
   bool gone_ = true;
+  std::uint64_t offset_ = 0;           // within the exporter's memory
   ImporterState* importer_ = nullptr;  // until gone
   RegionState* region_ = nullptr;      // until gone
   MappingState* next_in_region_ = nullptr;

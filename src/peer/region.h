@@ -28,6 +28,8 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   [[nodiscard]] std::span<std::byte> cpu_bytes();
   [[nodiscard]] Result<RevokeReport> revoke(RevokeOptions options);
   [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options);
+  // The same for the mappings that touch these pages of the region alone: only they are to move.
+  [[nodiscard]] Result<RevokeReport> invalidate_part(MemoryRange part, RevokeOptions options);
   // The handle is dropped: revokes and gives the memory back.
   void release();
 

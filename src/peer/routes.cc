@@ -55,7 +55,7 @@ std::vector<Core::Sought> Core::candidates(std::uint64_t bytes) const {
   std::vector<Sought> all;
   Lock lock(mutex_);
   for (const auto& [exporter, state] : exporters_) {
-    if (state->going) continue;
+    if (state->going || !exporter->is_on_offer()) continue;
     ++state->busy;
     all.push_back({.choice = {.exporter = state->exporter},
                    .function = state->function,

@@ -31,12 +31,12 @@ struct Core::TakeBack {
   std::optional<Error> not_cut_off;
 };
 
-Result<RevokeReport> Core::take_back(RegionState& region, bool for_good, RevokeOptions options) {
+Result<RevokeReport> Core::take_back(RegionState& region, bool for_good, RevokeOptions options, MemoryRange part) {
   TakeBack work;
   {
     Lock lock(mutex_);
     ++(for_good ? counters_.revocations : counters_.invalidations);
-    collect(region, for_good, work);
+    collect(region, for_good, work, part);
   }
   return run(work, options);
 }
@@ -95,14 +95,14 @@ Result<RevokeReport> Core::remove(Importer& importer, RevokeOptions options) {
   return report;
 }
 
-// Closes the region to new mappings and its mappings to new leases. With the lock held.
-void Core::collect(RegionState& region, bool for_good, TakeBack& work) {
+// Closes the region to new mappings and its mappings, or those that touch the part, to new leases. With the lock held.
+void Core::collect(RegionState& region, bool for_good, TakeBack& work, MemoryRange part) {
   if (for_good) region.revoked_ = true;
   ++region.epoch_;
   ++region.taking_back_;
   work.regions.push_back(region.shared_from_this());
   for (MappingState* mapping = region.first_mapping_; mapping != nullptr; mapping = mapping->next_in_region_)
-    add_taken(*mapping, work);
+    if (part.bytes == 0 || mapping->touches(part)) add_taken(*mapping, work);
 }
 
 void Core::add_taken(MappingState& mapping, TakeBack& work) {

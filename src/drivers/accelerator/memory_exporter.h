@@ -19,6 +19,7 @@ class MemoryExporter final : public peer::OwnedExporter {
   [[nodiscard]] BusAddress bus_address() const override { return address_; }
   [[nodiscard]] Access hardware_access() const override { return Access::read_write; }
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange range) override;
+  [[nodiscard]] bool is_present() override;
   // Where a part of what is exported lies in the accelerator's memory, for its own engines.
   [[nodiscard]] Operand operand(MemoryRange range) const { return Operand::local(shown_.offset + range.offset); }
 

@@ -1,5 +1,7 @@
 #include "drivers/nvme/cmb_exporter.h"
 
+#include "drivers/command_register.h"
+
 namespace barter::drivers::nvme {
 namespace {
 
@@ -13,7 +15,8 @@ bool includes(Access access, Access part) { return (static_cast<unsigned>(access
 }  // namespace
 
 CmbExporter::CmbExporter(Controller& controller)
-    : function_(controller.function().bdf()),
+    : controller_(controller),
+      function_(controller.function().bdf()),
       info_(controller.controller_memory().value_or(ControllerMemoryInfo{})),
       size_bytes_(exported_bytes(controller)),
       address_(controller.controller_memory_address()),
@@ -27,6 +30,8 @@ std::span<std::byte> CmbExporter::cpu_bytes(MemoryRange range) {
   if (!MemoryRange{0, size_bytes_}.contains(range) || bytes_.size() < size_bytes_) return {};
   return bytes_.subspan(range.offset, range.bytes);
 }
+
+bool CmbExporter::is_present() { return is_there(controller_.function()); }
 
 std::optional<Answer> CmbExporter::ruled_out(const Request& request) const {
   if (!MemoryRange{0, size_bytes_}.contains(request.range))

@@ -32,11 +32,13 @@ class CmbExporter final : public peer::OwnedExporter {
   [[nodiscard]] BusAddress bus_address() const override { return address_; }
   [[nodiscard]] Access hardware_access() const override;
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange range) override;
+  [[nodiscard]] bool is_present() override;
 
  protected:
   [[nodiscard]] std::optional<Answer> ruled_out(const Request& request) const override;
 
  private:
+  Controller& controller_;
   Bdf function_;
   ControllerMemoryInfo info_;
   std::uint64_t size_bytes_;  // less what the driver keeps for queues

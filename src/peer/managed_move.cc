@@ -1,0 +1,324 @@
+// Pages of managed memory on their way: by request, or because the program has touched them.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "peer/managed_pages.h"
+#include "peer/region.h"
+
+namespace barter::peer {
+
+namespace {
+
+constexpr const char* kMoving = "moving pages of";
+
+}  // namespace
+
+Result<void> ManagedPages::move_to(Exporter& device, MemoryRange range, Duration deadline) {
+  const auto number = number_of(device);
+  if (!number) return std::unexpected(number.error());
+  return move(range, *number, deadline);
+}
+
+Result<void> ManagedPages::move_to_host(MemoryRange range, Duration deadline) {
+  return move(range, std::nullopt, deadline);
+}
+
+Result<std::uint8_t> ManagedPages::number_of(Exporter& device) {
+  const Lock lock(mutex_);
+  for (std::size_t index = 0; index < device_count_; ++index)
+    if (&devices_[index]->exporter() == &device) return static_cast<std::uint8_t>(index);
+  if (device_count_ == kMaxManagedDevices)
+    return fail(refusal(ErrorCode::exhausted, kMoving,
+                        fmt::format("its pages have been in {} devices, the most there can be", device_count_)));
+  devices_[device_count_] = std::make_unique<DevicePages>(exchange_, device);
+  return static_cast<std::uint8_t>(device_count_++);
+}
+
+Result<void> ManagedPages::move(MemoryRange range, std::optional<std::uint8_t> to, Duration deadline) {
+  const auto all = pages_of(range, kMoving);
+  if (!all) return std::unexpected(all.error());
+  const base::TimePoint end = clock_.now() + deadline;
+  for (PageRun left = *all; left.count != 0;) {
+    auto claimed = claim(left, to, end);
+    Result<void> moved;
+    if (!claimed)
+      moved = std::unexpected(std::move(claimed.error()));
+    else if (*claimed)
+      moved = relocate(**claimed, to, end);
+    if (moved) continue;
+    moved.error().where = fmt::format("page {} of the {} from {} on", all->count - left.count, all->count, all->first);
+    return moved;
+  }
+  return {};
+}
+
+// Marks the next pages that have to move, passes those by that are there, and waits for those that somebody else moves. None:
+// nothing is left.
+Result<std::optional<ManagedPages::Claim>> ManagedPages::claim(PageRun& left, std::optional<std::uint8_t> to,
+                                                               base::TimePoint deadline) {
+  std::optional<Result<Claim>> found;
+  const bool in_time = base::wait_until(clock_, deadline, [&] {
+    const Lock lock(mutex_);
+    for (; left.count != 0; ++left.first, --left.count) {
+      const Page& page = pages_[left.first];
+      if (page.state == PageState::moving) return false;
+      if (page.state == PageState::lost) {
+        found = fail(refusal(ErrorCode::device_gone, kMoving,
+                             fmt::format("its page {} is lost: {} has left with it", left.first,
+                                         devices_[page.device]->exporter().function().to_string()),
+                             "take new pages in its place (renew)"));
+        return true;
+      }
+      const bool is_there = to ? page.state == PageState::device && page.device == *to : page.state == PageState::host;
+      if (is_there) continue;
+      found = claim_run(left.first, std::min<std::uint64_t>(left.count, kMaxPagesInMove));
+      left.first += (*found)->pages.count;
+      left.count -= (*found)->pages.count;
+      return true;
+    }
+    return true;
+  });
+  if (!in_time)
+    return fail(refusal(ErrorCode::timed_out, kMoving,
+                        fmt::format("another thread still moves page {} at the deadline", left.first), "try again"));
+  if (!found) return std::nullopt;
+  if (!*found) return std::unexpected(std::move(found->error()));
+  return **found;
+}
+
+// The longest run from here on that is in one place. With the lock held.
+ManagedPages::Claim ManagedPages::claim_run(std::uint64_t first, std::uint64_t count) {
+  const Page start = pages_[first];
+  const bool on_device = start.state == PageState::device;
+  Claim claim{
+      .pages = {first, 0}, .from = on_device ? std::optional(start.device) : std::nullopt, .from_place = start.place};
+  while (claim.pages.count < count) {
+    Page& page = pages_[first + claim.pages.count];
+    if (page.state != start.state) break;
+    const std::uint32_t next = start.place + static_cast<std::uint32_t>(claim.pages.count);
+    const bool goes_on =
+        page.device == start.device && page.place == next && next / kMaxPagesInChunk == start.place / kMaxPagesInChunk;
+    if (on_device && !goes_on) break;
+    page.state = PageState::moving;
+    page.was_on_device = on_device;
+    ++claim.pages.count;
+  }
+  return claim;
+}
+
+// These pages of a claim stay where they are.
+void ManagedPages::unclaim(const Claim& claim, PageRun pages) {
+  {
+    const Lock lock(mutex_);
+    for (std::uint64_t page = pages.first; page < pages.first + pages.count; ++page)
+      pages_[page].state = pages_[page].was_on_device ? PageState::device : PageState::host;
+    // Host pages may be closed already; what can't be opened now is tried again when it is touched.
+    if (!claim.from) static_cast<void>(faults_->open(pages));
+  }
+  wake_those_who_wait(pages);
+}
+
+Result<void> ManagedPages::relocate(Claim claim, std::optional<std::uint8_t> to, base::TimePoint deadline) {
+  DeviceRun target;
+  while (to) {
+    auto run = devices_[*to]->allocate(static_cast<std::uint32_t>(claim.pages.count));
+    if (!run) {
+      unclaim(claim, claim.pages);
+      return std::unexpected(std::move(run.error()));
+    }
+    target = *run;
+    if (target.count == claim.pages.count) break;
+    // The device's memory is in pieces: the first ones go by themselves.
+    Claim first = claim;
+    first.pages.count = target.count;
+    claim.pages.first += target.count;
+    claim.pages.count -= target.count;
+    claim.from_place += claim.from ? target.count : 0;
+    const auto moved = relocate_into(first, to, target, deadline);
+    if (moved) continue;
+    unclaim(claim, claim.pages);
+    return moved;
+  }
+  return relocate_into(claim, to, target, deadline);
+}
+
+Result<void> ManagedPages::relocate_into(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target,
+                                         base::TimePoint deadline) {
+  Result<void> done;
+  if (!claim.from) done = faults_->close(claim.pages);
+  if (done) done = take_back(claim, deadline);
+  const bool is_free = done.has_value();
+  if (done) done = copy(claim, to, target, deadline);
+  if (!done) {
+    if (to) devices_[*to]->free(target);
+    // What could not be read, by the deadline, from a device that doesn't answer is not there any more.
+    if (is_free && claim.from && !devices_[*claim.from]->exporter().is_present())
+      give_up(claim, done.error());
+    else
+      unclaim(claim, claim.pages);
+    return done;
+  }
+  if (to) {
+    if (!claim.from) static_cast<void>(faults_->discard(claim.pages));  // else host memory is held for nothing, no more
+  } else {
+    done = faults_->open(claim.pages);
+  }
+  settle(claim, to, target);
+  // The bytes are there, but the program can't see them yet: whoever waits asks again, and on_fault tries once more.
+  if (!done) faults_->wake(claim.pages);
+  return {};
+}
+
+// Nobody reaches the pages any more when it returns.
+Result<void> ManagedPages::take_back(const Claim& claim, base::TimePoint deadline) {
+  const RevokeOptions options{.deadline = std::max(deadline - clock_.now(), Duration::zero())};
+  const MemoryRange host_part{claim.pages.first * kPageBytes, claim.pages.count * kPageBytes};
+  Result<RevokeReport> report;
+  if (claim.from) {
+    const DeviceRun run{claim.from_place, static_cast<std::uint32_t>(claim.pages.count)};
+    const auto chunk = devices_[*claim.from]->chunk_of(run.first);
+    report = chunk->region.state()->invalidate_part({run.offset_bytes(), host_part.bytes}, options);
+  } else {
+    report = host_region_->state()->invalidate_part(host_part, options);
+  }
+  if (!report) return std::unexpected(std::move(report.error()));
+  if (report->late.empty()) return {};
+  const Lock lock(mutex_);
+  counters_.late_importers += report->late.size();
+  return {};
+}
+
+PageBytes ManagedPages::host_end(PageRun pages) const {
+  const MemoryRange range{pages.first * kPageBytes, pages.count * kPageBytes};
+  return {.exporter = host_.get(), .range = range, .cpu_bytes = host_->cpu_bytes(range)};
+}
+
+PageBytes ManagedPages::device_end(std::uint8_t device, DeviceRun run) const {
+  const auto chunk = devices_[device]->chunk_of(run.first);
+  const std::uint64_t bytes = run.count * kPageBytes;
+  const bool is_seen = chunk->cpu_bytes.size() >= run.offset_bytes() + bytes;
+  return {.exporter = &devices_[device]->exporter(),
+          .range = {chunk->region.range().offset + run.offset_bytes(), bytes},
+          .cpu_bytes = is_seen ? chunk->cpu_bytes.subspan(run.offset_bytes(), bytes) : std::span<std::byte>{}};
+}
+
+// A device that does not answer may come back, as after its link was trained anew: until the deadline it is asked again.
+Result<void> ManagedPages::copy(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target,
+                                base::TimePoint deadline) {
+  const auto count = static_cast<std::uint32_t>(claim.pages.count);
+  const PageBytes source = claim.from ? device_end(*claim.from, {claim.from_place, count}) : host_end(claim.pages);
+  const PageBytes destination = to ? device_end(*to, target) : host_end(claim.pages);
+  Result<void> moved;
+  const bool is_whole = base::wait_until(clock_, deadline, [&] {
+    moved = mover_->move(source, destination);
+    // Bytes that were read from a device that had left are none. So it is asked afterwards.
+    return !moved || (source.exporter->is_present() && destination.exporter->is_present());
+  });
+  if (is_whole) return moved;
+  const Exporter& gone = source.exporter->is_present() ? *destination.exporter : *source.exporter;
+  return fail(refusal(ErrorCode::device_gone, kMoving,
+                      fmt::format("{} does not answer any more", gone.function().to_string())));
+}
+
+// The pages have moved.
+void ManagedPages::settle(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target) {
+  {
+    const Lock lock(mutex_);
+    for (std::uint64_t index = 0; index < claim.pages.count; ++index) {
+      Page& page = pages_[claim.pages.first + index];
+      page.state = to ? PageState::device : PageState::host;
+      page.device = to.value_or(0);
+      page.place = to ? target.first + static_cast<std::uint32_t>(index) : 0;
+    }
+    (to ? counters_.pages_to_device : counters_.pages_to_host) += claim.pages.count;
+  }
+  wake_those_who_wait(claim.pages);
+  if (claim.from) devices_[*claim.from]->free({claim.from_place, static_cast<std::uint32_t>(claim.pages.count)});
+}
+
+// The pages were in a device that is gone. Said first, because the touch that found it out may end the program.
+void ManagedPages::give_up(const Claim& claim, const Error& why) {
+  if (on_lost_) on_lost_({claim.pages.first * kPageBytes, claim.pages.count * kPageBytes}, why);
+  // If not even that works, a thread would wait for bytes that never come: the program can't go on.
+  if (auto lost = faults_->lose(claim.pages); !lost) {
+    fmt::print(stderr, "error: {}\n", lost.error().message());
+    std::abort();
+  }
+  {
+    const Lock lock(mutex_);
+    for (std::uint64_t page = claim.pages.first; page < claim.pages.first + claim.pages.count; ++page) {
+      pages_[page].state = PageState::lost;
+      pages_[page].is_waited_for = false;
+    }
+    counters_.pages_lost += claim.pages.count;
+  }
+  devices_[*claim.from]->free({claim.from_place, static_cast<std::uint32_t>(claim.pages.count)});
+}
+
+void ManagedPages::wake_those_who_wait(PageRun pages) {
+  const Lock lock(mutex_);
+  for (std::uint64_t page = pages.first; page < pages.first + pages.count; ++page)
+    if (std::exchange(pages_[page].is_waited_for, false)) faults_->wake({page, 1});
+}
+
+// On the fault source's own thread.
+void ManagedPages::on_fault(std::uint64_t page) {
+  Lock lock(mutex_);
+  ++counters_.faults;
+  switch (pages_[page].state) {
+    case PageState::host:
+      return open_around(lock, page);
+    case PageState::moving:
+      pages_[page].is_waited_for = true;
+      return;
+    case PageState::device: {
+      const Claim claim = claim_run(page, 1);
+      lock.unlock();
+      return bring_back(claim);
+    }
+    case PageState::lost:
+      lock.unlock();
+      faults_->wake({page, 1});
+      return;
+  }
+}
+
+// A page that is here but was not seen by the program yet: opened with its neighbours, which it will want next.
+void ManagedPages::open_around(Lock& lock, std::uint64_t page) {
+  const std::uint64_t start = page - page % kPagesOpenedAround;
+  PageRun run{page, 1};
+  while (run.first > start && pages_[run.first - 1].state == PageState::host) --run.first, ++run.count;
+  const std::uint64_t end = std::min<std::uint64_t>(start + kPagesOpenedAround, pages_.size());
+  while (run.first + run.count < end && pages_[run.first + run.count].state == PageState::host) ++run.count;
+  // With the lock: nobody begins to move, and so to close, what is being opened.
+  auto opened = faults_->open(run);
+  if (!opened && run.count > 1) opened = faults_->open({page, 1});
+  if (opened) return;
+  lock.unlock();
+  fmt::print(stderr, "error: {}\n", opened.error().message());
+  std::abort();
+}
+
+void ManagedPages::bring_back(const Claim& claim) {
+  const auto moved = relocate(claim, std::nullopt, clock_.now() + touch_deadline_);
+  if (moved) {
+    const Lock lock(mutex_);
+    ++counters_.pages_by_touch;
+    return;
+  }
+  // Lost, and said so; or somebody else has moved it since; or it is in its device and can't be had. The touch must end.
+  Lock lock(mutex_);
+  const PageState now = pages_[claim.pages.first].state;
+  if (now == PageState::device) {
+    const Claim again = claim_run(claim.pages.first, 1);
+    lock.unlock();
+    return give_up(again, moved.error());
+  }
+  if (now != PageState::lost) faults_->wake(claim.pages);
+}
+
+}  // namespace barter::peer

@@ -22,10 +22,10 @@ function(barter_room name)
   endif()
 endfunction()
 
-# barter_test(NAME SOURCES file... DEPENDS target... [TIMEOUT_S seconds]): one GoogleTest program, each of its tests known to
+# barter_test(NAME SOURCES file... DEPENDS target... [TIMEOUT_S seconds] [LABELS label...]): one GoogleTest program, each of its tests known to
 # ctest.
 function(barter_test name)
-  cmake_parse_arguments(TEST "" "TIMEOUT_S" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT_S" "SOURCES;DEPENDS;LABELS" ${ARGN})
   if(NOT TEST_TIMEOUT_S)
     set(TEST_TIMEOUT_S 300)
   endif()
@@ -42,5 +42,5 @@ function(barter_test name)
     endif()
   endforeach()
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${TEST_TIMEOUT_S})
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${TEST_TIMEOUT_S} LABELS "${TEST_LABELS}")
 endfunction()

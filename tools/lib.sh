@@ -137,11 +137,43 @@ run_tests() {
     -LE "^guest$" "$@"
 }
 
-# run_simulations PRESET [SEED]
+# is_number TEXT
+is_number() {
+  case "$1" in '' | *[!0-9]*) return 1 ;; esac
+}
+
+# check_simulation [SEED] [--steps N] [--from STEP]: refuses what makes no sense before anything is built. What is left to
+# memory_sim is to say how large a number may be.
+check_simulation() {
+  if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then
+    is_number "$1" || die "a seed is a decimal number, not $1"
+    shift
+  fi
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --steps | --from) ;;
+      *) die "./dev sim takes [SEED] [--steps N] [--from STEP], not $1" ;;
+    esac
+    [ $# -ge 2 ] || die "$1 needs a number of steps"
+    is_number "$2" || die "$1 needs a number of steps, not $2"
+    shift 2
+  done
+}
+
+# run_simulations PRESET [SEED] [--steps N] [--from STEP]: memory that moves; without --steps whole copies with faults, too.
 run_simulations() {
-  local preset=$1 seed=${2:-}
-  [ -n "$seed" ] || seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
-  case "$seed" in *[!0-9]*) die "a seed is a decimal number, not $seed" ;; esac
-  say "seed $seed; ./dev sim $seed runs the same again"
-  BARTER_SIM_SEED=$seed without_aslr "$preset" "build/$preset/tests/sim_test"
+  local preset=$1 seed status=0
+  shift
+  if [ $# -gt 0 ] && [ "${1#--}" = "$1" ]; then
+    seed=$1
+    shift
+  else
+    seed=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+  fi
+  say "seed $seed; ./dev sim $seed${*:+ $*} runs the same again"
+  without_aslr "$preset" "build/$preset/tests/memory_sim" "$seed" "$@" || status=$?
+  if [ $# -eq 0 ] && [ "$status" -eq 0 ]; then
+    BARTER_SIM_SEED=$seed without_aslr "$preset" "build/$preset/tests/sim_test" --gtest_filter='CopyWithFaults.*' || status=$?
+  fi
+  return "$status"
 }

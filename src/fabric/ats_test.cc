@@ -281,6 +281,7 @@ TEST_F(Ats, ALinkThatComesBackLeavesNoTranslations) {
   domain_->unmap(peer, 65536);  // nobody is there to be asked
   EXPECT_EQ(counters().invalidate_requests, 0u);
   machine_->fabric->set_link(machine_->bdf("a"), true);
+  ASSERT_TRUE(machine_->function("a")->write_config(4, 2, 6));
   EXPECT_TRUE(domain_->device_translates());
   EXPECT_FALSE(domain_->is_defied());
   EXPECT_EQ(write(peer, 0x77), Completion::unsupported_request);

@@ -36,6 +36,7 @@ Counters System::counters() {
                .ignored_invalidations = ats_traffic.ignored_invalidations};
   std::vector<LinkCounters> by_port(nodes.size());
   for (const FunctionRequester* requester : requesters) {
+    requester->add_injected(sum);
     requester->for_each_route([&](const Route& route) {
       const std::uint64_t bytes = route.bytes.load(std::memory_order_relaxed);
       add_payload(sum, route, bytes);

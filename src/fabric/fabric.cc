@@ -107,6 +107,10 @@ void Fabric::remove(Bdf bdf) {
   if (Node* node = machine_->system->find(bdf)) machine_->system->remove(*node);
 }
 
+void Fabric::put_back(Bdf bdf) {
+  if (Node* node = machine_->system->find(bdf)) machine_->system->put_back(*node);
+}
+
 void Fabric::set_link(Bdf bdf, bool up) {
   Node* node = machine_->system->find(bdf);
   while (node != nullptr && !node->has_link_below()) node = node->parent;

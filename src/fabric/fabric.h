@@ -66,6 +66,10 @@ struct Counters {
   std::uint64_t translation_requests = 0;   // of functions with ATS, to the IOMMU
   std::uint64_t invalidate_requests = 0;    // of the IOMMU, to functions with ATS
   std::uint64_t ignored_invalidations = 0;  // of those, not completed by the deadline
+  // Faults of Options that struck a read of a device.
+  std::uint64_t lost_completions = 0;
+  std::uint64_t poisoned_completions = 0;
+  std::uint64_t late_completions = 0;
 };
 
 // A request that the IOMMU refused. The log keeps the latest kMaxLoggedFaults; the counter counts all.
@@ -110,6 +114,9 @@ class Fabric {
 
   // Faults on request, for tests; each takes effect at once.
   void remove(Bdf bdf);  // surprise removal
+  // The same device is plugged in again: as after power-on, with its media as they were, and with the numbers and addresses
+  // that hot-plug software gives it. Nothing, if it is there.
+  void put_back(Bdf bdf);
   void set_link(Bdf bdf, bool up);
   void set_bus_master(Bdf bdf, bool enabled);  // what Importer::isolate uses
   // The IOMMU's context entry: may the function ask for translations, and go by them? What it has it keeps.

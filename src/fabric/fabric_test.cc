@@ -246,6 +246,8 @@ TEST(Fabric, LinkThatComesBackLeavesAResetDevice) {
   EXPECT_EQ(registers->memory({0}, 1).size(), 0u);
   machine.fabric->set_link(machine.bdf("b"), true);
   EXPECT_EQ(machine.devices[1]->resets, 1);
+  EXPECT_EQ(registers->load32({16}), 0xffffffffu) << "it answers before its driver has said so";
+  ASSERT_TRUE(b->write_config(4, 2, 6));
   EXPECT_EQ(registers->load32({16}), 0u);
 }
 

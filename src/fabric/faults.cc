@@ -29,15 +29,18 @@ void collect(Node& node, std::vector<Node*>& functions) {
   for (Node* child : node.children) collect(*child, functions);
 }
 
-// A link that goes down resets what is below it (PCIe 6.0, 2.9.1). The numbers, addresses and rights that firmware gave
-// out are put back when it is up again, as hot-plug software would.
+// A link that goes down resets what is below it (PCIe 6.0, 2.9.1). The numbers and addresses that firmware gave out are put
+// back when it is up again, as hot-plug software would. Whether a function answers at its BARs and makes requests is its
+// driver's to say anew (Command is 0 after a reset, 7.5.1.1.3): until then peers that were given its memory get Unsupported
+// Request, and not what the reset has left of it.
 void reset_below(Node& node) {
   const pci::ConfigSpace before = node.registers.values();
   node.registers.restore(node.power_on_values);
   for (std::size_t offset = pci::BaseAddress::kOffset; offset < pci::SubsystemVendorId::kOffset; offset += 4)
     node.registers.write(static_cast<std::uint16_t>(offset), 4, *before.read(offset, 4));
   if (node.is_bridge()) node.registers.write(pci::SubsystemVendorId::kOffset, 4, *before.read(0x2c, 4));
-  node.registers.set(pci::Command::from(static_cast<std::uint16_t>(*before.read(pci::Command::kOffset, 2))));
+  if (node.is_bridge())
+    node.registers.set(pci::Command::from(static_cast<std::uint16_t>(*before.read(pci::Command::kOffset, 2))));
   for (MsixVector& vector : node.msix) vector = {};
   node.domain->function_was_reset();
   if (const std::uint16_t at = node.capabilities.ats; at != 0)
@@ -59,6 +62,22 @@ void System::remove(Node& node) {
     forget_all();
   }
   wait_until_all_idle();
+}
+
+void System::put_back(Node& node) {
+  {
+    const std::lock_guard lock(mutex);
+    if (node.present) return;
+    node.present = true;
+    if (node.parent != nullptr && node.parent->has_link_below()) show_presence(*node.parent, true);
+    reset_below(node);
+    refresh_reachability();
+    forget_all();
+  }
+  wait_until_all_idle();
+  if (!node.model) return;
+  const std::lock_guard step_lock(node.step_mutex);
+  node.model->reset();
 }
 
 void System::set_link(Node& port, bool up) {

@@ -122,11 +122,25 @@ Completion FunctionRequester::send_message(std::uint64_t address, std::uint32_t 
 
 Completion FunctionRequester::inject_fault() {
   const Faults& faults = system_.options.faults;
-  if (chance_.chance(faults.lost_completion)) return Completion::lost;
-  if (chance_.chance(faults.poisoned_completion)) return Completion::poisoned;
-  if (chance_.chance(faults.late_completion))
+  if (chance_.chance(faults.lost_completion)) {
+    lost_.fetch_add(1, std::memory_order_relaxed);
+    return Completion::lost;
+  }
+  if (chance_.chance(faults.poisoned_completion)) {
+    poisoned_.fetch_add(1, std::memory_order_relaxed);
+    return Completion::poisoned;
+  }
+  if (chance_.chance(faults.late_completion)) {
+    late_.fetch_add(1, std::memory_order_relaxed);
     system_.runner->delay(std::chrono::microseconds(1 + chance_.below(50000)));
+  }
   return Completion::successful;
+}
+
+void FunctionRequester::add_injected(Counters& sum) const {
+  sum.lost_completions += lost_.load(std::memory_order_relaxed);
+  sum.poisoned_completions += poisoned_.load(std::memory_order_relaxed);
+  sum.late_completions += late_.load(std::memory_order_relaxed);
 }
 
 Completion FunctionRequester::read(DmaAddress from, std::span<std::byte> into) {

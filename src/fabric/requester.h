@@ -23,6 +23,8 @@ namespace barter::fabric {
 class System;
 struct Node;
 
+struct Counters;
+
 class FunctionRequester final : public Requester {
  public:
   FunctionRequester(System& system, Node& node);
@@ -53,6 +55,8 @@ class FunctionRequester final : public Requester {
     for (const auto& route : routes_) visit(*route);
     for (const auto& route : message_routes_) visit(*route);
   }
+  // Adds the faults that have struck its reads. Any thread.
+  void add_injected(Counters& sum) const;
   [[nodiscard]] std::uint64_t epoch() const { return epoch_.load(std::memory_order_relaxed); }
 
   // For BARs and Command that the device asks about at any time, and for ATS.
@@ -83,6 +87,9 @@ class FunctionRequester final : public Requester {
   const bool threaded_;
   const bool faulty_;
   base::Random chance_;
+  std::atomic<std::uint64_t> lost_ = 0;  // faults that struck
+  std::atomic<std::uint64_t> poisoned_ = 0;
+  std::atomic<std::uint64_t> late_ = 0;
 
   std::atomic<std::uint64_t> epoch_ = 1;   // moved by others
   std::atomic<std::uint64_t> access_ = 0;  // odd: an access is under way

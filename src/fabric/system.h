@@ -64,6 +64,7 @@ class System {
 
   // What goes wrong (faults.cc). When one of these returns, nothing moves any more that it forbids.
   void remove(Node& node);
+  void put_back(Node& node);
   void set_link(Node& port, bool up);
 
   // The mutex is held: every answer of every requester is stale, and so is every Mmio's.

@@ -1,0 +1,99 @@
+// The simulation of memory that moves: that a seed repeats itself, that everything happens, and that what is broken on purpose
+// is found and can be replayed. The million steps are the test sim.million_steps.
+#include "simulation.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace barter::sim {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Everything that a run prints.
+std::string print_of(const Options& options) {
+  std::string text;
+  const Findings findings = simulate(options, [&](std::string_view line) { text += std::string(line) + "\n"; });
+  return text + findings.tally.text() + std::to_string(findings.digest) + findings.violation.value_or("");
+}
+
+TEST(Simulation, TheSameSeedPrintsTheSame) {
+  const Options options = {.seed = 11, .steps = 6000, .digest_every = 500};
+  const std::string once = print_of(options);
+  EXPECT_EQ(print_of(options), once);
+  EXPECT_NE(print_of({.seed = 12, .steps = 6000, .digest_every = 500}), once);
+}
+
+TEST(Simulation, EverythingHappens) {
+  const Findings findings = simulate({.seed = 5, .steps = 60'000}, [](std::string_view) {});
+  ASSERT_FALSE(findings.violation) << *findings.violation;
+  const Tally& tally = findings.tally;
+  for (std::size_t kind = 0; kind < kKinds; ++kind)
+    EXPECT_GT(tally.kinds[kind].done + tally.kinds[kind].refused, 0u) << name_of(static_cast<Kind>(kind));
+  EXPECT_GT(tally.transfers_done, 5'000u);
+  EXPECT_GT(tally.transfers_failed, 50u);
+  EXPECT_GT(tally.transfers_cut_off, 50u);
+  EXPECT_GT(tally.transfers_cancelled, 50u);
+  EXPECT_GT(tally.copies_direct, 50u);
+  EXPECT_GT(tally.copies_by_host, 50u);
+  EXPECT_GT(tally.peer.late_importers, 50u);
+  EXPECT_GT(tally.peer.isolated_importers, 10u);
+  EXPECT_GT(tally.iommu_faults, 10u);
+  EXPECT_GT(tally.lost_completions, 0u);
+  EXPECT_GT(tally.poisoned_completions, 0u);
+  EXPECT_GT(tally.late_completions, 0u);
+  EXPECT_GT(tally.plugged_again, 10u);
+}
+
+struct Case {
+  const char* name;
+  Break broken;
+  const char* words;  // of the violation
+};
+
+// What is broken on purpose is found, soon, and again by what it prints.
+class BrokenSimulation : public ::testing::TestWithParam<Case> {};
+
+TEST_P(BrokenSimulation, IsFoundAndReplayed) {
+  const Break broken = GetParam().broken;
+  const Findings findings = simulate({.seed = 3, .steps = 100'000, .broken = broken}, [](std::string_view) {});
+  ASSERT_TRUE(findings.violation) << "100,000 steps have not found it";
+  EXPECT_THAT(*findings.violation, HasSubstr(GetParam().words));
+  EXPECT_THAT(*findings.violation, HasSubstr("VIOLATION with seed 3 at step "));
+  // "replay: ./dev sim 3 --steps N --from M"
+  const auto number_after = [&](const std::string& word) {
+    const std::size_t at = findings.violation->rfind(word);
+    return at == std::string::npos ? 0 : std::stoull(findings.violation->substr(at + word.size()));
+  };
+  const Findings again =
+      simulate({.seed = 3, .steps = number_after("--steps "), .from = number_after("--from "), .broken = broken},
+               [](std::string_view) {});
+  ASSERT_TRUE(again.violation) << "the replay does not show it";
+  const auto first_line = [](const std::string& text) { return text.substr(0, text.find('\n')); };
+  EXPECT_EQ(first_line(*again.violation), first_line(*findings.violation));
+}
+
+constexpr Case kCases[] = {
+    {"iommu_keeps_mapping", Break::iommu_keeps_mapping, "by an address that was taken back"},
+    {"isolation_does_nothing", Break::isolation_does_nothing, "cut off"},
+    {"byte_flips", Break::byte_flips, "nothing that was asked for wrote it"},
+    {"report_forgets_late", Break::report_forgets_late, "does not report it as late"},
+};
+INSTANTIATE_TEST_SUITE_P(Breaks, BrokenSimulation, ::testing::ValuesIn(kCases),
+                         [](const auto& instance) { return std::string(instance.param.name); });
+
+TEST(SimulationDeathTest, AWaitThatDoesNotEndIsTold) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(static_cast<void>(simulate({.seed = 3, .steps = 100'000, .broken = Break::importer_hangs},
+                                         [](std::string_view line) { std::fprintf(stderr, "%s\n", line.data()); })),
+              ::testing::ExitedWithCode(kHungStatus), "a wait does not end(.|\n)*replay: ./dev sim 3");
+}
+
+}  // namespace
+}  // namespace barter::sim

@@ -1,0 +1,176 @@
+// Owners take memory back, in every state of a transfer; and what must be so when that has returned.
+#include <algorithm>
+#include <utility>
+
+#include "world.h"
+
+namespace barter::sim {
+
+std::uint32_t World::unit_of_memory(std::uint32_t place) const {
+  const auto found = std::ranges::find_if(units_, [&](const Unit& unit) { return unit.memory == place; });
+  return static_cast<std::uint32_t>(found - units_.begin());
+}
+
+// Whoever holds a lease of what is concerned, in bits.
+std::uint32_t World::keeping(const Concerns& concerns) const {
+  std::uint32_t units = 0;
+  for (const LooseLease& lease : leases_)
+    if (lease.region != 0 && lease.region != kTakenBack && concerns(lease.region, lease.unit))
+      units |= 1u << lease.unit;
+  for (const Transfer& transfer : transfers_) {
+    if (!transfer.is_active) continue;
+    for (std::uint32_t part = 0; part < transfer.part_count; ++part) {
+      const Part& one = transfer.parts[part];
+      if (one.region != 0 && !one.is_cut_off && concerns(one.region, transfer.unit)) units |= 1u << transfer.unit;
+    }
+  }
+  return units;
+}
+
+World::Before World::before(const Concerns& concerns) const {
+  // A device that keeps translations may have kept them from any mapping that it had.
+  if (layout_.ats && !layout_.calm) return {~0u};
+  return {keeping(concerns)};
+}
+
+void World::after(const Before& before, const Concerns& concerns, const RevokeReport* report) {
+  const std::uint32_t now_keeping = keeping(concerns);
+  if (report != nullptr) check_report(before, now_keeping, *report);
+  close(concerns);
+  for (Transfer& transfer : transfers_) {
+    if (!transfer.is_active) continue;
+    for (std::uint32_t part = 0; part < transfer.part_count; ++part) {
+      Part& one = transfer.parts[part];
+      if (one.region == 0 || one.is_cut_off || !concerns(one.region, transfer.unit)) continue;
+      check_isolation(transfer, one);
+      cut_off(transfer, one);
+    }
+  }
+}
+
+void World::check_report(const Before& before, std::uint32_t keeping, const RevokeReport& report) {
+  std::uint32_t late = 0;
+  for (std::uint32_t unit = 0; unit < units_.size(); ++unit)
+    if (broken_ != Break::report_forgets_late && std::ranges::count(report.late, units_[unit].bdf) != 0)
+      late |= 1u << unit;
+  for (std::uint32_t unit = 0; unit < units_.size(); ++unit) {
+    const std::uint32_t bit = 1u << unit;
+    if ((late & bit) != 0) say("({} was late)", units_[unit].name);
+    if ((keeping & bit & ~late) != 0)
+      blame(fmt::format("{} still holds a lease, and the revocation does not report it as late", units_[unit].name));
+    if ((late & bit & ~before.may_be_late) != 0)
+      blame(fmt::format("{} held no lease, and is reported as late", units_[unit].name));
+  }
+  if (layout_.calm && late != 0) blame("an importer that does as it is told was late, with time enough");
+}
+
+// Of the handles, when their memory is taken back.
+void World::close(const Concerns& concerns) {
+  for (SharedMapping& mapping : mappings_) {
+    if (!mapping.handle || !concerns(mapping.region, mapping.unit)) continue;
+    mapping.is_closed = true;
+    if (!mapping.handle->is_revoked()) blame("a mapping does not know that it was taken back");
+  }
+  for (LooseLease& lease : leases_)
+    if (lease.region != 0 && lease.region != kTakenBack && concerns(lease.region, lease.unit))
+      lease.region = kTakenBack;
+}
+
+void World::check_isolation(const Transfer& transfer, const Part& part) {
+  const Unit& unit = units_[transfer.unit];
+  if (is_guarded(unit, unit_of_memory(part.place)) || !unit.is_plugged_in) return;
+  if (unit.importer && !unit.importer->was_isolated())
+    blame(fmt::format("{} was late, no IOMMU guards its way, and it was not cut off from all memory", unit.name));
+}
+
+// From now on not a byte of the memory may change by this transfer, and it may read none of it.
+void World::cut_off(Transfer& transfer, Part& part) {
+  Unit& unit = units_[transfer.unit];
+  if (std::ranges::none_of(transfer.parts, &Part::is_cut_off)) ++unit.cut_off;
+  part.is_cut_off = true;
+  Place& place = places_[part.place];
+  if (transfer.direction == machine::Direction::to_endpoint) {
+    const auto bytes = place.expected(part.cells);
+    part.before.assign(bytes.begin(), bytes.end());
+    place.end_read(part.cells);
+  } else {
+    std::uint32_t less = 0;
+    for (const Part* one = transfer.parts.data(); one != &part; ++one) less += one->cells.count;
+    const auto source = places_[transfer.local.place].expected(transfer.local.cells.part(less, part.cells.count));
+    if (!transfer.is_disturbed && !is_mixture(place.now(part.cells), place.expected(part.cells), source))
+      blame(fmt::format("a transfer of {} that was cut off has left bytes that are neither old nor new in {}",
+                        unit.name, place.name()));
+    part.had_arrived = std::ranges::equal(place.now(part.cells), source);
+    place.end_write(part.cells);
+  }
+  if (stale_count_ < kMaxStale && is_guarded(unit, unit_of_memory(part.place)))
+    stale_[stale_count_++] = {.unit = transfer.unit, .at = part.at, .place = part.place, .cells = part.cells};
+}
+
+void World::take_back(How how, SharedRegion& region, Duration deadline) {
+  const std::uint64_t serial = region.serial;
+  const Concerns concerns = [serial](std::uint64_t concerned, std::uint32_t) { return concerned == serial; };
+  const Before before_it = before(concerns);
+  if (how != How::invalidate) region.is_revoked = true;
+  if (how == How::drop) {
+    region.handle.reset();
+    after(before_it, concerns, nullptr);
+    return;
+  }
+  const auto report = how == How::invalidate ? region.handle->invalidate({.deadline = deadline})
+                                             : region.handle->revoke({.deadline = deadline});
+  if (!report) blame("memory can't be taken back: " + report.error().message());
+  after(before_it, concerns, report ? &*report : nullptr);
+  if (how == How::revoke && !region.handle->is_revoked()) blame("a region does not know that it is revoked");
+}
+
+Outcome World::take_back(How how) {
+  SharedRegion* const region = some_region();
+  if (region == nullptr) return Outcome::not_then;
+  say("region {} of {}", region->serial, units_[region->unit].name);
+  const Duration deadline = some_deadline();
+  if (how == How::revoke_all) {
+    if (!units_[region->unit].device || region->is_orphan) return Outcome::not_then;
+    take_back_all(how, region->unit, deadline);
+    return Outcome::done;
+  }
+  // Dropping waits for a tenth of a second, which is long: where somebody will be late, mostly revoked before.
+  const std::uint64_t serial = region->serial;
+  if (how == How::drop && keeping([&](std::uint64_t of, std::uint32_t) { return of == serial; }) != 0 &&
+      chance_.chance(0.9))
+    take_back(How::revoke, *region, deadline);
+  take_back(how, *region, deadline);
+  return Outcome::done;
+}
+
+// All that a device has handed out.
+void World::take_back_all(How how, std::uint32_t unit, Duration deadline) {
+  std::array<std::uint64_t, kMaxRegions> serials{};
+  for (std::size_t index = 0; index < kMaxRegions; ++index)
+    if (regions_[index].handle && regions_[index].unit == unit && !regions_[index].is_orphan)
+      serials[index] = regions_[index].serial;
+  const Concerns concerns = [&serials](std::uint64_t concerned, std::uint32_t) {
+    return concerned != 0 && std::ranges::count(serials, concerned) != 0;
+  };
+  const Before before_it = before(concerns);
+  for (SharedRegion& region : regions_)
+    if (region.handle && region.unit == unit && !region.is_orphan) {
+      region.is_revoked = true;
+      region.is_orphan = how == How::withdraw;
+    }
+  peer::Exporter& exporter = *units_[unit].device->exporter;
+  const auto report = how == How::withdraw ? exchange_->withdraw(exporter, {.deadline = deadline})
+                                           : exchange_->revoke_all(exporter, {.deadline = deadline});
+  if (!report) blame("memory can't be taken back: " + report.error().message());
+  after(before_it, concerns, report ? &*report : nullptr);
+}
+
+void World::remove_importer(std::uint32_t unit, Duration deadline) {
+  const Concerns concerns = [unit](std::uint64_t, std::uint32_t importer) { return importer == unit; };
+  const Before before_it = before(concerns);
+  const auto report = exchange_->remove(*units_[unit].importer, {.deadline = deadline});
+  if (!report) blame("an importer can't be removed: " + report.error().message());
+  after(before_it, concerns, report ? &*report : nullptr);
+}
+
+}  // namespace barter::sim

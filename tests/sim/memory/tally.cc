@@ -1,0 +1,61 @@
+#include "tally.h"
+
+#include <fmt/format.h>
+
+namespace barter::sim {
+
+std::string_view name_of(Kind kind) {
+  static constexpr std::array<std::string_view, kKinds> kNames = {
+      "allocate",     "drop_region",     "map",   "drop_mapping", "lease",    "drop_lease", "read",      "write",
+      "read_to_host", "write_from_host", "copy",  "cpu_write",    "cpu_read", "invalidate", "revoke",    "revoke_all",
+      "forged_id",    "stale_lease",     "rogue", "consent",      "mood",     "unplug",     "link_down", "bring_back",
+      "let_pass"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+void Tally::add(const peer::PeerCounters& counters) {
+  peer.mapped += counters.mapped;
+  peer.unmapped += counters.unmapped;
+  for (std::size_t reason = 0; reason < peer::kRefusals; ++reason) peer.refused[reason] += counters.refused[reason];
+  peer.revocations += counters.revocations;
+  peer.invalidations += counters.invalidations;
+  peer.mappings_taken_back += counters.mappings_taken_back;
+  peer.late_importers += counters.late_importers;
+  peer.isolated_importers += counters.isolated_importers;
+  peer.quarantined_bytes += counters.quarantined_bytes;
+}
+
+std::string Tally::text() const {
+  std::string text = fmt::format("{:<16} {:>10} {:>10} {:>10}\n", "operation", "done", "refused", "not then");
+  for (std::size_t kind = 0; kind < kKinds; ++kind)
+    text += fmt::format("{:<16} {:>10} {:>10} {:>10}\n", name_of(static_cast<Kind>(kind)), kinds[kind].done,
+                        kinds[kind].refused, kinds[kind].not_then);
+  text +=
+      fmt::format("machines: {}; devices plugged in again {}, set up anew {}\n", episodes, plugged_again, brought_back);
+  text += fmt::format("transfers: {} done, {} failed, {} cut off, {} cancelled\n", transfers_done, transfers_failed,
+                      transfers_cut_off, transfers_cancelled);
+  text += fmt::format("copies: {} direct, {} by way of host memory, {} failed\n", copies_direct, copies_by_host,
+                      copies_failed);
+  text += "fallbacks:";
+  for (std::size_t reason = 0; reason < peer::kFallbackReasons; ++reason)
+    if (fallbacks[reason] != 0)
+      text += fmt::format(" {} {},", peer::name_of(static_cast<peer::FallbackReason>(reason)), fallbacks[reason]);
+  text.back() = '\n';
+  text += "mappings refused:";
+  for (std::size_t reason = 0; reason < peer::kRefusals; ++reason)
+    if (peer.refused[reason] != 0)
+      text += fmt::format(" {} {},", peer::name_of(static_cast<peer::Refusal>(reason)), peer.refused[reason]);
+  text.back() = '\n';
+  text += fmt::format("mappings: {} made, {} gone, {} taken back by {} revocations and {} invalidations\n", peer.mapped,
+                      peer.unmapped, peer.mappings_taken_back, peer.revocations, peer.invalidations);
+  text += fmt::format("late importers: {}, of those cut off from all memory {}; memory in quarantine: {} bytes\n",
+                      peer.late_importers, peer.isolated_importers, peer.quarantined_bytes);
+  text += fmt::format("faults injected: lost completions {}, poisoned {}, late {}, ignored invalidate requests {}\n",
+                      lost_completions, poisoned_completions, late_completions, ignored_invalidations);
+  text += fmt::format("faults counted: by the IOMMU {}, blocked {}, unsupported {}\n", iommu_faults, blocked_requests,
+                      unsupported_requests);
+  text += fmt::format("bytes compared: {} GiB\n", bytes_checked >> 30);
+  return text;
+}
+
+}  // namespace barter::sim

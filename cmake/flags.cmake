@@ -8,10 +8,6 @@ target_compile_options(barter_flags INTERFACE
 if(BARTER_SANITIZE)
   add_compile_options(-fsanitize=${BARTER_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${BARTER_SANITIZE})
-  # Thread sanitizers see no fences. Ours order memory against devices (src/linux/vfio/bar_memory.cc), which none watches.
-  if(BARTER_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options(-Wno-tsan)
-  endif()
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
   # g++ 12 reports these in its own <string> and <vector> at -O2, with no fault in the program (GCC bugs 105329, 105651).

@@ -10,6 +10,7 @@
 #include <barter/memory.hpp>
 #include <barter/policy.hpp>
 #include <barter/result.hpp>
+#include <barter/sharing.hpp>
 #include <barter/system.hpp>
 #include <barter/topology.hpp>
 #include <barter/units.hpp>

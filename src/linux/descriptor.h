@@ -20,6 +20,8 @@ class Descriptor {
   }
 
   [[nodiscard]] int number() const { return number_; }
+  // Whoever takes it closes it.
+  [[nodiscard]] int release() && { return std::exchange(number_, -1); }
   [[nodiscard]] bool is_open() const { return number_ >= 0; }
 
  private:

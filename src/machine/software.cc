@@ -28,10 +28,11 @@ using Models = std::map<std::string, fabric::Device*>;
 
 class SoftwareBackend final : public Backend {
  public:
-  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, Models models)
-      : fabric_(std::move(fabric)), models_(std::move(models)) {}
+  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, Models models, bool threaded)
+      : fabric_(std::move(fabric)), models_(std::move(models)), threaded_(threaded) {}
 
   [[nodiscard]] base::Clock& clock() override { return fabric_->clock(); }
+  [[nodiscard]] bool runs_by_itself() const override { return threaded_; }
 
   [[nodiscard]] std::optional<HostTraffic> traffic() const override {
     const fabric::Counters counters = fabric_->counters();
@@ -56,6 +57,7 @@ class SoftwareBackend final : public Backend {
  private:
   std::unique_ptr<fabric::Fabric> fabric_;
   Models models_;
+  bool threaded_;
 };
 
 fabric::Options fabric_options(const MachineOptions& options) {
@@ -196,7 +198,7 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   auto drives = bring_up_units(**fabric, description, models, parts);
   auto topology = Topology::build(std::move(parts));
   if (!topology) return std::unexpected(std::move(topology.error()));
-  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models));
+  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models), options.threaded);
   auto state = std::make_shared<State>(description.name, std::move(*topology), std::move(backend), std::move(drives));
   if (auto connected = state->connect(); !connected) return std::unexpected(std::move(connected.error()));
   return state;

@@ -70,6 +70,8 @@ class Backend {
   [[nodiscard]] virtual Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view) { return nullptr; }
   // The drive is part of the exchange now.
   virtual void joined(const DriveUnit&, std::weak_ptr<peer::Exchange>) {}
+  // Devices get on whether or not this process waits for them: true unless they take turns in its own thread.
+  [[nodiscard]] virtual bool runs_by_itself() const { return true; }
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.
   [[nodiscard]] virtual std::string last_trouble(const DriveUnit& drive) = 0;
 };
@@ -90,6 +92,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] const Topology& topology() const { return topology_; }
   [[nodiscard]] std::span<const std::unique_ptr<DriveUnit>> drives() const { return drives_; }
   [[nodiscard]] Backend& backend() { return *backend_; }
+  // Something can be moved, and several threads may see to it.
+  [[nodiscard]] bool runs_by_itself() const { return backend_ && backend_->runs_by_itself(); }
   [[nodiscard]] peer::Exchange& exchange() { return *exchange_; }
 
   [[nodiscard]] Result<Drive> drive(std::string_view name);

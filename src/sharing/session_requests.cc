@@ -1,0 +1,233 @@
+// What a client can ask for, request by request.
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "barter/io.hpp"
+#include "peer/exchange.h"
+#include "peer/mapping.h"
+#include "sharing/session.h"
+
+namespace barter::sharing {
+
+using namespace linux_os::sharing;
+
+namespace {
+
+constexpr Duration kLongestDeadline = std::chrono::minutes(1);
+// Between two of these an owner gets its memory back without anybody being late.
+constexpr std::uint64_t kBytesUnderOneLease = std::uint64_t{1} << 20;
+
+std::unexpected<Error> refuse(ErrorCode code, std::string doing, std::string subject, std::string why,
+                              std::string cure = {}) {
+  return fail({.code = code,
+               .doing = std::move(doing),
+               .subject = std::move(subject),
+               .why = std::move(why),
+               .cure = std::move(cure)});
+}
+
+std::unexpected<Error> too_many(std::string doing, std::size_t count, std::string_view of_what) {
+  return refuse(ErrorCode::exhausted, std::move(doing), "a shared machine",
+                fmt::format("this process has {} {} already, the most it can have", count, of_what),
+                "drop some of them");
+}
+
+}  // namespace
+
+Session::Carried Session::carry_out(Job& job) {
+  return std::visit(
+      [&]<class T>(const T& request) -> Carried {
+        if constexpr (std::is_same_v<T, Map>)
+          return carry_out(request, job.descriptor);
+        else if constexpr (requires { this->carry_out(request); })
+          return carry_out(request);
+        else
+          return refuse(ErrorCode::malformed, "serving", "a shared machine", "this is not a request of a client");
+      },
+      job.message.body);
+}
+
+Result<OwnedRegion*> Session::own_region(std::uint64_t id, std::string doing) {
+  const auto found = regions_.find(id);
+  if (found == regions_.end())
+    return refuse(ErrorCode::not_found, std::move(doing), fmt::format("region {}", id),
+                  "this process has no such region");
+  return found->second.get();
+}
+
+Result<Session::HeldMapping*> Session::own_mapping(std::uint64_t id, std::string doing) {
+  const auto found = mappings_.find(id);
+  if (found == mappings_.end())
+    return refuse(ErrorCode::not_found, std::move(doing), fmt::format("mapping {}", id),
+                  "this process has no such mapping");
+  return &found->second;
+}
+
+Session::Carried Session::carry_out(const Allocate& request) {
+  if (regions_.size() >= kMaxRegionsOfClient) return too_many("allocating memory of", kMaxRegionsOfClient, "regions");
+  auto made = broker_->allocate(shared_from_this(), request.provider, request.bytes, request.alignment);
+  if (!made) return std::unexpected(std::move(made.error()));
+  const OwnedRegion& region = **made;
+  regions_[region.id] = *made;
+  return Outcome{
+      .body = Allocated{.region = region.id, .exporter = region.region.exporter(), .range = region.region.range()},
+      .descriptor = region.descriptor.number(),
+      .announce = {}};
+}
+
+Session::Carried Session::carry_out(const Map& request, const linux_os::Descriptor& descriptor) {
+  const std::string doing = "mapping shared memory for";
+  if (mappings_.size() >= kMaxMappingsOfClient) return too_many(doing, kMaxMappingsOfClient, "mappings");
+  if (request.hold != 0)
+    return refuse(ErrorCode::unsupported, doing, request.importer, "memory of other processes can't be pinned");
+  const auto identity = identity_of(descriptor);
+  const std::shared_ptr<OwnedRegion> region = identity ? broker_->find(*identity) : nullptr;
+  if (!region) {
+    ++broker_->counters.refused_descriptors;
+    return refuse(ErrorCode::not_found, doing, request.importer,
+                  "the descriptor stands for no region of this machine: it never did, or the region was given back",
+                  "get one from the process that owns the region");
+  }
+  std::unique_lock lock(broker_->machine_mutex());
+  const auto drive = broker_->machine().drive(request.importer);
+  const auto accelerator = broker_->state().find_accelerator(request.importer);
+  if (!drive && !accelerator) return std::unexpected(drive.error());
+  const machine::DriveUnit& unit = drive ? drive->unit() : **accelerator;
+  const std::shared_ptr<peer::DrivenImporter> importer = unit.importer;
+  if (!importer && unit.why_not_direct) return fail(*unit.why_not_direct);
+  if (!importer) return refuse(ErrorCode::unsupported, doing, request.importer, "it does no DMA of its own");
+  broker_->listen_to(importer);
+  lock.unlock();  // the owner may be asked, which takes its time
+
+  auto mapping = broker_->state().exchange().map(*importer, region->region,
+                                                 {.access = request.access,
+                                                  .offset = request.offset,
+                                                  .bytes = request.bytes,
+                                                  .allow_unknown_route = request.allow_unknown_route});
+  if (!mapping) return std::unexpected(std::move(mapping.error()));
+  const std::uint64_t id = broker_->next_id();
+  const peer::MappingId name = mapping->state().id();
+  broker_->add_mapping(name, {.session = weak_from_this(), .id = id});
+  const Mapped answer{
+      .mapping = id, .importer = mapping->importer(), .route = mapping->route(), .bytes = mapping->size_bytes()};
+  mappings_.emplace(
+      id, HeldMapping{.mapping = std::move(*mapping), .drive = drive ? std::optional<Drive>(*drive) : std::nullopt});
+  return Outcome{.body = answer, .descriptor = -1, .announce = name};
+}
+
+Session::Carried Session::carry_out(const TakeLease& request) {
+  const auto held = own_mapping(request.mapping, "taking a lease of");
+  if (!held) return std::unexpected(held.error());
+  auto lease = (*held)->mapping.lease();
+  if (!lease) return std::unexpected(std::move(lease.error()));
+  const std::lock_guard lock(mutex_);
+  if (leases_.size() >= kMaxLeasesOfClient) return too_many("taking a lease of", kMaxLeasesOfClient, "leases");
+  const std::uint64_t id = broker_->next_id();
+  leases_.emplace(id, std::move(*lease));
+  ++broker_->counters.leases;
+  return Outcome{.body = Leased{id}, .descriptor = -1, .announce = {}};
+}
+
+Session::Carried Session::carry_out(const Unmap& request) {
+  const auto held = own_mapping(request.mapping, "unmapping");
+  if (!held) return std::unexpected(held.error());
+  broker_->remove_mapping((*held)->mapping.state().id());
+  mappings_.erase(request.mapping);
+  return Outcome{.body = Done{}, .descriptor = -1, .announce = {}};
+}
+
+Session::Carried Session::carry_out(const Move& request) {
+  const bool to_drive = request.way == Way::memory_to_drive;
+  const std::string doing = to_drive ? "writing to" : "reading from";
+  const auto held = own_mapping(request.mapping, doing);
+  if (!held) return std::unexpected(held.error());
+  if (!(*held)->drive)
+    return refuse(ErrorCode::unsupported, doing, (*held)->mapping.importer().to_string(), "it is no drive");
+  const std::uint64_t size = (*held)->mapping.size_bytes();
+  if (request.memory_offset > size || request.bytes > size - request.memory_offset)
+    return refuse(ErrorCode::out_of_range, doing, (*held)->drive->name(),
+                  fmt::format("{} bytes from offset {} on end behind the {} bytes of memory", request.bytes,
+                              request.memory_offset, size));
+  const std::uint64_t bytes = request.bytes == 0 ? size - request.memory_offset : request.bytes;
+  std::uint64_t moved = 0;
+  do {
+    if (is_closed())
+      return refuse(ErrorCode::cancelled, doing, (*held)->drive->name(), "the process that wanted it has ended");
+    DrivePart part{.offset = request.drive_offset + moved,
+                   .bytes = std::min(bytes - moved, kBytesUnderOneLease),
+                   .memory_offset = request.memory_offset + moved};
+    const std::lock_guard lock(broker_->machine_mutex());
+    const auto lease = (*held)->mapping.lease();
+    if (!lease) return std::unexpected(lease.error());
+    const auto done =
+        to_drive ? barter::write(*(*held)->drive, part, *lease) : barter::read(*(*held)->drive, part, *lease);
+    if (!done) return std::unexpected(done.error());
+    moved += part.bytes;
+  } while (moved < bytes);
+  return Outcome{.body = Moved{moved}, .descriptor = -1, .announce = {}};
+}
+
+Session::Carried Session::carry_out(const TakeBack& request) {
+  const auto region = own_region(request.region, "taking back");
+  if (!region) return std::unexpected(region.error());
+  const std::uint64_t longest = static_cast<std::uint64_t>(kLongestDeadline.count());
+  const RevokeOptions options{.deadline = Duration(static_cast<std::int64_t>(std::min(request.deadline_ns, longest)))};
+  auto report = request.for_good ? (*region)->region.revoke(options) : (*region)->region.invalidate(options);
+  if (!report) return std::unexpected(std::move(report.error()));
+  return Outcome{.body = TakenBack{.mappings = report->mappings, .late = std::move(report->late)},
+                 .descriptor = -1,
+                 .announce = {}};
+}
+
+void Session::give_back(std::map<std::uint64_t, std::shared_ptr<OwnedRegion>>::iterator region, RevokeOptions options) {
+  const std::shared_ptr<OwnedRegion> owned = std::move(region->second);
+  regions_.erase(region);
+  broker_->forget(*owned);
+  // If somebody could not be cut off, the exchange keeps the memory from everyone for good.
+  if (const auto report = owned->region.revoke(options)) broker_->counters.late_importers += report->late.size();
+  --broker_->counters.regions;
+}
+
+Session::Carried Session::carry_out(const Free& request) {
+  const auto found = regions_.find(request.region);
+  if (found == regions_.end()) return std::unexpected(own_region(request.region, "giving back").error());
+  give_back(found, {});
+  return Outcome{.body = Done{}, .descriptor = -1, .announce = {}};
+}
+
+Result<std::span<std::byte>> Session::bytes_of(std::uint64_t id, std::uint64_t offset, std::uint64_t bytes) {
+  const std::string doing = "reaching bytes of";
+  const auto owned = own_region(id, doing);
+  if (!owned) return std::unexpected(owned.error());
+  const Region& region = (*owned)->region;
+  const std::string subject = region.exporter().to_string();
+  if (region.is_revoked())
+    return refuse(ErrorCode::revoked, doing, subject, "the memory was taken back, or its device is gone");
+  const std::span<std::byte> all = region.cpu_bytes();
+  if (all.empty()) return refuse(ErrorCode::unsupported, doing, subject, "a CPU can't reach this memory");
+  if (offset > all.size() || bytes > all.size() - offset)
+    return refuse(ErrorCode::out_of_range, doing, subject,
+                  fmt::format("{} bytes from offset {} on end behind its {} bytes", bytes, offset, all.size()));
+  return all.subspan(offset, bytes);
+}
+
+Session::Carried Session::carry_out(const Peek& request) {
+  if (request.bytes > kMaxContentBytes)
+    return refuse(ErrorCode::out_of_range, "reaching bytes of", "a region",
+                  fmt::format("{} bytes are more than one message takes", request.bytes));
+  const auto bytes = bytes_of(request.region, request.offset, request.bytes);
+  if (!bytes) return std::unexpected(bytes.error());
+  return Outcome{.body = Contents{{bytes->begin(), bytes->end()}}, .descriptor = -1, .announce = {}};
+}
+
+Session::Carried Session::carry_out(const Poke& request) {
+  const auto bytes = bytes_of(request.region, request.offset, request.bytes.size());
+  if (!bytes) return std::unexpected(bytes.error());
+  std::ranges::copy(request.bytes, bytes->begin());
+  return Outcome{.body = Done{}, .descriptor = -1, .announce = {}};
+}
+
+}  // namespace barter::sharing

@@ -7,6 +7,7 @@
 #include <barter/io.hpp>
 #include <barter/known.hpp>
 #include <barter/machine.hpp>
+#include <barter/managed.hpp>
 #include <barter/memory.hpp>
 #include <barter/policy.hpp>
 #include <barter/result.hpp>

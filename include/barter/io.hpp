@@ -1,4 +1,4 @@
-// Reads and writes of one drive, into and out of memory that it has mapped, or the program's own.
+// Reads and writes of one drive, into and out of memory that it has mapped, or of whatever a pointer points to.
 //
 //   auto mapping = drive.map(*region, {.access = barter::Access::write});
 //   auto lease = mapping->lease();
@@ -28,8 +28,19 @@ struct DrivePart {
 [[nodiscard]] Result<void> read(const Drive& drive, DrivePart from, const Lease& into);
 [[nodiscard]] Result<void> write(const Drive& drive, DrivePart to, const Lease& from);
 
-// The program's own memory, by way of a buffer in host memory. `bytes` is 0 or the size of the span.
-[[nodiscard]] Result<void> read(const Drive& drive, DrivePart from, std::span<std::byte> into);
-[[nodiscard]] Result<void> write(const Drive& drive, DrivePart to, std::span<const std::byte> from);
+// Which way the bytes of a transfer to or from a pointer went.
+struct IoReport {
+  std::uint64_t direct_bytes = 0;  // between the drive and the memory of a device
+  std::uint64_t host_bytes = 0;    // between the drive and host memory that it reaches: nobody copies them
+  std::uint64_t copied_bytes = 0;  // by way of a buffer in host memory
+  std::uint32_t parts = 0;         // how many pieces of memory it was
+};
+
+// Any pointer: the program's own memory, device memory that a region shows (Region::cpu_bytes), managed memory (managed.hpp),
+// and a mixture of them. What it points to is looked up, and each part goes the shortest way that its owner and the machine
+// allow: to where the bytes are, or by way of a buffer. Blocks of the drive that lie across two parts go by way of a buffer.
+// `bytes` is 0 or the size of the span.
+[[nodiscard]] Result<IoReport> read(const Drive& drive, DrivePart from, std::span<std::byte> into);
+[[nodiscard]] Result<IoReport> write(const Drive& drive, DrivePart to, std::span<const std::byte> from);
 
 }  // namespace barter

@@ -77,6 +77,10 @@ class Provider {
   [[nodiscard]] Result<RevokeReport> take_back(RevokeOptions options = {});
   operator Bdf() const { return bdf(); }
 
+  // For the library's own rooms.
+  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
+  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
+
  private:
   friend class machine::State;
   Provider(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)

@@ -71,7 +71,10 @@ Result<Bytes> read_extent(const Extent& extent) {
 }
 
 Result<void> write_extent(const Extent& extent, const Bytes& data) {
-  return barter::write(extent.drive, {.offset = extent.offset, .bytes = *extent.length}, std::span(data));
+  if (auto written = barter::write(extent.drive, {.offset = extent.offset, .bytes = *extent.length}, std::span(data));
+      !written)
+    return std::unexpected(std::move(written.error()));
+  return {};
 }
 
 class Probe {

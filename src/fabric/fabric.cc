@@ -64,6 +64,10 @@ Result<std::unique_ptr<pci::Function>> Fabric::function(Bdf bdf) {
   return std::make_unique<SoftwareFunction>(*machine_->system, *node);
 }
 
+Result<pci::DmaBuffer> Fabric::allocate_host(std::uint64_t bytes) {
+  return machine_->system->lend_host_memory(bytes, pci::DmaUse::data);
+}
+
 peer::DmaDomain& Fabric::domain(Bdf bdf) {
   static NoDomain nobody;
   Node* node = machine_->system->find(bdf);

@@ -98,6 +98,9 @@ class Fabric {
   [[nodiscard]] Result<Bdf> find(std::string_view name) const;
   // A driver's handle on a function. The fabric must outlive it.
   [[nodiscard]] Result<std::unique_ptr<pci::Function>> function(Bdf bdf);
+  // Host memory for data that belongs to no function: zeroed, whole pages, at `address` on the bus. No IOMMU maps it yet. The
+  // fabric must outlive it.
+  [[nodiscard]] Result<pci::DmaBuffer> allocate_host(std::uint64_t bytes);
   // The IOMMU domain of a function; lives as long as the fabric.
   [[nodiscard]] peer::DmaDomain& domain(Bdf bdf);
 

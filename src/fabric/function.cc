@@ -66,34 +66,18 @@ Result<std::unique_ptr<pci::Mmio>> SoftwareFunction::map_bar(unsigned index) {
 }
 
 Result<pci::DmaBuffer> SoftwareFunction::allocate_dma(std::uint64_t bytes, pci::DmaUse use) {
-  Result<HostMemory::Piece> piece;
-  {
-    const std::lock_guard lock(system_.mutex);
-    piece = system_.host_memory->allocate(bytes, use);
-  }
-  if (!piece) return fail(piece.error());
-  System& system = system_;
-  const auto give_back = [&system, start = piece->start] {
-    {
-      const std::lock_guard lock(system.mutex);
-      system.host_memory->release(start);
-      system.forget_all();
-    }
-    system.wait_until_all_idle();
-  };
+  auto lent = system_.lend_host_memory(bytes, use);
+  if (!lent) return lent;
   Domain& domain = *node_.domain;
-  const std::uint64_t mapped = piece->bytes;
-  const auto address = domain.map({piece->start}, mapped, Access::read_write);
-  if (!address) {
-    give_back();
-    return fail(address.error());
-  }
-  const std::span<std::byte> memory(system.host_memory->at(piece->start), bytes);
+  const std::span<std::byte> memory = lent->bytes();
+  const auto address = domain.map({lent->address().value}, memory.size(), Access::read_write);
+  if (!address) return fail(address.error());
   // Taken out of the IOMMU before the memory is given back: from then on no device reaches it.
-  return pci::DmaBuffer(memory, *address, [&domain, address = *address, mapped, give_back] {
-    domain.unmap(address, mapped);
-    give_back();
-  });
+  return pci::DmaBuffer(memory, *address,
+                        [&domain, address = *address, bytes = memory.size(), held = std::move(*lent)]() mutable {
+                          domain.unmap(address, bytes);
+                          held = {};
+                        });
 }
 
 Result<pci::DmaBuffer> SoftwareFunction::share_dma(const pci::DmaBuffer& other) {

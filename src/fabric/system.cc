@@ -54,6 +54,24 @@ void System::forget_all() {
   }
 }
 
+Result<pci::DmaBuffer> System::lend_host_memory(std::uint64_t bytes, pci::DmaUse use) {
+  Result<HostMemory::Piece> piece;
+  {
+    const std::lock_guard lock(mutex);
+    piece = host_memory->allocate(bytes, use);
+  }
+  if (!piece) return fail(piece.error());
+  const std::span<std::byte> memory(host_memory->at(piece->start), bytes);
+  return pci::DmaBuffer(memory, {piece->start}, [this, start = piece->start] {
+    {
+      const std::lock_guard lock(mutex);
+      host_memory->release(start);
+      forget_all();
+    }
+    wait_until_all_idle();
+  });
+}
+
 void System::wait_until_all_idle() const {
   if (options.running == Running::stepped) return;
   for (const FunctionRequester* requester : requesters) requester->wait_until_idle();

@@ -67,6 +67,9 @@ class System {
   void put_back(Node& node);
   void set_link(Node& port, bool up);
 
+  // Host memory at its address on the bus, which no IOMMU maps yet. Given back with the buffer, after which nobody reaches it.
+  [[nodiscard]] Result<pci::DmaBuffer> lend_host_memory(std::uint64_t bytes, pci::DmaUse use);
+
   // The mutex is held: every answer of every requester is stale, and so is every Mmio's.
   void forget_all();
   // No lock is held: afterwards nothing moves by answers from before the last forget_all().

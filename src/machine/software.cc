@@ -45,6 +45,12 @@ class SoftwareBackend final : public Backend {
     return wire_route(topology, client, provider);
   }
 
+  [[nodiscard]] Result<HostRoom> host_room(std::uint64_t bytes) override {
+    auto buffer = fabric_->allocate_host(bytes);
+    if (!buffer) return std::unexpected(std::move(buffer.error()));
+    return HostRoom{.buffer = std::move(*buffer), .is_known_by_pointer = false};
+  }
+
   [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
     const auto model = models_.find(drive.name);
     if (model == models_.end()) return {};  // it has no medium

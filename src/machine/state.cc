@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "peer/host_pages.h"
+
 namespace barter::machine {
 
 State::State(std::string name, Topology topology, std::string why_nothing_moves)
@@ -17,10 +19,18 @@ State::State(std::string name, Topology topology, std::unique_ptr<Backend> backe
       backend_(std::move(backend)),
       drives_(std::move(drives)),
       exchange_(std::make_shared<peer::Exchange>(backend_->clock(), [this](Bdf client, Bdf provider) {
+        // Whatever the way, a request to host memory goes to the host bridge.
+        if (provider == peer::kHostMemory)
+          return peer::RouteAnswer{.read = Route::through_host_bridge, .write = Route::through_host_bridge};
         return backend_->route(topology_, client, provider);
       })) {}
 
 State::~State() = default;
+
+Result<void> State::check_works(const char* doing) const {
+  if (backend_) return {};
+  return fail({.code = ErrorCode::unsupported, .doing = doing, .subject = name_, .why = why_nothing_moves_});
+}
 
 Result<void> State::connect() {
   for (const auto& drive : drives_)

@@ -72,6 +72,13 @@ class Backend {
   virtual void joined(const DriveUnit&, std::weak_ptr<peer::Exchange>) {}
   // Devices get on whether or not this process waits for them: true unless they take turns in its own thread.
   [[nodiscard]] virtual bool runs_by_itself() const { return true; }
+  // Room for the second view of managed memory, where devices reach it. By default it is anywhere in the process, and known
+  // to them by pointer.
+  struct HostRoom {
+    pci::DmaBuffer buffer;  // empty: none is needed
+    bool is_known_by_pointer = true;
+  };
+  [[nodiscard]] virtual Result<HostRoom> host_room(std::uint64_t) { return HostRoom{}; }
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.
   [[nodiscard]] virtual std::string last_trouble(const DriveUnit& drive) = 0;
 };
@@ -94,6 +101,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] Backend& backend() { return *backend_; }
   // Something can be moved, and several threads may see to it.
   [[nodiscard]] bool runs_by_itself() const { return backend_ && backend_->runs_by_itself(); }
+  // An error where nothing can be moved, which says why.
+  [[nodiscard]] Result<void> check_works(const char* doing) const;
   [[nodiscard]] peer::Exchange& exchange() { return *exchange_; }
 
   [[nodiscard]] Result<Drive> drive(std::string_view name);

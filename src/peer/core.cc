@@ -125,6 +125,7 @@ void Core::unlist(RegionState& region) {
 
 // The result of the revocation is in the counters; a late importer that could not be cut off keeps the memory quarantined.
 void Core::release(RegionState& region) {
+  if (const std::byte* const shown = region.shown_.load()) pointers_.remove(shown);
   static_cast<void>(take_back(region, true, {}));
   Lock lock(mutex_);
   ExporterState* const state = region.exporter_;

@@ -22,6 +22,7 @@
 #include "peer/counters.h"
 #include "peer/exchange.h"
 #include "peer/mapping.h"
+#include "peer/pointers.h"
 #include "peer/pool.h"
 #include "peer/region.h"
 
@@ -69,6 +70,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void release(RegionState& region);
   [[nodiscard]] std::span<std::byte> cpu_bytes(RegionState& region);
   [[nodiscard]] bool is_revoked(const RegionState& region) const;
+  [[nodiscard]] Pointers& pointers() { return pointers_; }
 
   // map.cc: making a mapping.
   [[nodiscard]] std::expected<Mapping, NotMapped> map(Importer& importer, RegionState& region,
@@ -151,6 +153,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
   base::Clock& clock_;
   const RouteRule rule_;
+  Pointers pointers_;  // has a lock of its own
 
   mutable std::mutex mutex_;
   std::unordered_map<const Importer*, std::unique_ptr<ImporterState>> importers_;

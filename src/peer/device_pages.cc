@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "peer/region.h"
+
 namespace barter::peer {
 
 namespace {
@@ -48,7 +50,7 @@ Result<void> DevicePages::add_chunk(std::uint32_t most_pages) {
     if (!region && (region.error().code != ErrorCode::exhausted || pages == 1))
       return std::unexpected(std::move(region.error()));
     if (!region) continue;
-    const std::span<std::byte> bytes = region->cpu_bytes();
+    const std::span<std::byte> bytes = region->state()->cpu_bytes();
     Place& place = free_place == places_.end() ? places_.emplace_back() : *free_place;
     place = {
         .chunk = std::make_shared<DeviceChunk>(std::move(*region), bytes), .pages = pages, .used = 0, .in_use = {}};

@@ -26,6 +26,9 @@ Result<Region> Exchange::allocate(Exporter& exporter, std::uint64_t bytes, std::
 std::expected<Mapping, NotMapped> Exchange::try_map(Importer& importer, const Region& region, MapOptions options) {
   return core_->map(importer, *region.state(), options);
 }
+std::expected<Mapping, NotMapped> Exchange::try_map(Importer& importer, RegionState& region, MapOptions options) {
+  return core_->map(importer, region, options);
+}
 Result<Mapping> Exchange::map(Importer& importer, const Region& region, MapOptions options) {
   auto mapping = try_map(importer, region, options);
   if (!mapping) return fail(std::move(mapping.error().error));
@@ -39,5 +42,6 @@ RouteAnswer Exchange::route(Bdf client, Bdf provider) { return core_->route(clie
 void Exchange::routes_changed() { core_->routes_changed(); }
 void Exchange::readmit(Importer& importer) { core_->readmit(importer); }
 PeerCounters Exchange::counters() const { return core_->counters(); }
+Pointers& Exchange::pointers() { return core_->pointers(); }
 
 }  // namespace barter::peer

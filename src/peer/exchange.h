@@ -33,6 +33,8 @@
 namespace barter::peer {
 
 class Core;
+class Pointers;
+class RegionState;
 
 // What the machine answers for one (client, provider). Which rule decides is the machine's business: the wire rule on
 // the software machine, the linux rule where an in-kernel driver does the DMA. It is also asked for client == provider:
@@ -93,6 +95,8 @@ class Exchange {
   // own.
   [[nodiscard]] std::expected<Mapping, NotMapped> try_map(Importer& importer, const Region& region,
                                                           MapOptions options = {});
+  [[nodiscard]] std::expected<Mapping, NotMapped> try_map(Importer& importer, RegionState& region,
+                                                          MapOptions options = {});
   // The same for callers that need the error alone.
   [[nodiscard]] Result<Mapping> map(Importer& importer, const Region& region, MapOptions options = {});
 
@@ -112,6 +116,9 @@ class Exchange {
   void readmit(Importer& importer);
 
   [[nodiscard]] PeerCounters counters() const;
+
+  // What pointers of this process are memory of this machine.
+  [[nodiscard]] Pointers& pointers();
 
  private:
   std::shared_ptr<Core> core_;  // lives on while a region or mapping needs it

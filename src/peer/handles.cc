@@ -47,6 +47,14 @@ void MappingState::drop_handle() {
 
 bool RegionState::is_revoked() const { return core_->is_revoked(*this); }
 std::span<std::byte> RegionState::cpu_bytes() { return core_->cpu_bytes(*this); }
+std::span<std::byte> RegionState::show_cpu_bytes() {
+  const std::span<std::byte> bytes = cpu_bytes();
+  const std::byte* none = nullptr;
+  // If the table has no room, transfers take it for host memory, which is slower and right.
+  if (!bytes.empty() && shown_.compare_exchange_strong(none, bytes.data()))
+    static_cast<void>(core_->pointers().add(bytes, weak_from_this()));
+  return bytes;
+}
 Result<RevokeReport> RegionState::revoke(RevokeOptions options) { return core_->take_back(*this, true, options); }
 Result<RevokeReport> RegionState::invalidate(RevokeOptions options) { return core_->take_back(*this, false, options); }
 Result<RevokeReport> RegionState::invalidate_part(MemoryRange part, RevokeOptions options) {
@@ -103,7 +111,7 @@ Bdf Region::exporter() const { return state_->exporter(); }
 MemoryRange Region::range() const { return state_->range(); }
 std::uint64_t Region::size_bytes() const { return state_->range().bytes; }
 bool Region::is_revoked() const { return state_->is_revoked(); }
-std::span<std::byte> Region::cpu_bytes() const { return state_->cpu_bytes(); }
+std::span<std::byte> Region::cpu_bytes() const { return state_->show_cpu_bytes(); }
 Result<RevokeReport> Region::revoke(RevokeOptions options) { return state_->revoke(options); }
 Result<RevokeReport> Region::invalidate(RevokeOptions options) { return state_->invalidate(options); }
 

@@ -134,3 +134,18 @@ Result<ManagedMapping> ManagedPages::map(Importer& importer, MapOptions options,
 }
 
 }  // namespace barter::peer
+
+namespace barter {
+
+Result<std::vector<Lease>> ManagedMapping::lease() const {
+  std::vector<Lease> leases;
+  leases.reserve(parts_.size());
+  for (const ManagedPart& part : parts_) {
+    auto lease = part.mapping.lease();
+    if (!lease) return std::unexpected(std::move(lease.error()));
+    leases.push_back(std::move(*lease));
+  }
+  return leases;
+}
+
+}  // namespace barter

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "peer/pointers.h"
+
 namespace barter::peer {
 
 ManagedPages::ManagedPages(ManagedSetup setup)
@@ -17,8 +19,8 @@ ManagedPages::ManagedPages(ManagedSetup setup)
       faults_(std::move(setup.faults)),
       host_(std::make_unique<HostPages>(faults_->behind_bytes(), setup.place)) {}
 
-Result<std::unique_ptr<ManagedPages>> ManagedPages::create(ManagedSetup setup) {
-  std::unique_ptr<ManagedPages> made(new ManagedPages(std::move(setup)));
+Result<std::shared_ptr<ManagedPages>> ManagedPages::create(ManagedSetup setup) {
+  std::shared_ptr<ManagedPages> made(new ManagedPages(std::move(setup)));
   if (auto added = made->exchange_.add(*made->host_); !added) return std::unexpected(std::move(added.error()));
   auto region = made->exchange_.allocate(*made->host_, made->host_->size_bytes());
   if (!region) {
@@ -28,10 +30,13 @@ Result<std::unique_ptr<ManagedPages>> ManagedPages::create(ManagedSetup setup) {
   made->host_region_ = std::move(*region);
   auto started = made->faults_->start([pages = made.get()](std::uint64_t page) { pages->on_fault(page); });
   if (!started) return std::unexpected(std::move(started.error()));
+  if (auto known = made->exchange_.pointers().add(made->bytes(), made->weak_from_this()); !known)
+    return std::unexpected(std::move(known.error()));
   return made;
 }
 
 ManagedPages::~ManagedPages() {
+  exchange_.pointers().remove(bytes().data());
   host_region_.reset();
   static_cast<void>(exchange_.withdraw(*host_));
   // Its thread may be at work on the tables.

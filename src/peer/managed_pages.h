@@ -26,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "barter/managed.hpp"
 #include "barter/memory.hpp"
 #include "barter/result.hpp"
 #include "base/clock.h"
@@ -33,7 +34,6 @@
 #include "peer/exchange.h"
 #include "peer/fault_source.h"
 #include "peer/host_pages.h"
-#include "peer/managed_mapping.h"
 #include "peer/page_mover.h"
 
 namespace barter::peer {
@@ -41,25 +41,6 @@ namespace barter::peer {
 inline constexpr std::size_t kMaxManagedDevices = 256;
 inline constexpr std::uint32_t kMaxPagesInMove = 512;  // as many as wait for one another at a time
 inline constexpr std::uint64_t kPagesOpenedAround = 16;
-
-enum class PageState : std::uint8_t { host, moving, device, lost };
-
-// Pages one after the other that are in one place.
-struct Residence {
-  MemoryRange range;
-  PageState state = PageState::host;
-  Bdf device;  // if it is `device`, or was before the page was lost
-};
-
-struct ManagedCounters {
-  std::uint64_t faults = 0;  // touches that waited
-  std::uint64_t pages_to_device = 0;
-  std::uint64_t pages_to_host = 0;  // of them those that a touch brought back:
-  std::uint64_t pages_by_touch = 0;
-  std::uint64_t pages_by_refusal = 0;  // and those that an importer could not reach where they were
-  std::uint64_t pages_lost = 0;
-  std::uint64_t late_importers = 0;  // cut off because they held on to pages that were to move
-};
 
 struct ManagedSetup {
   Exchange& exchange;  // outlives the pages
@@ -72,15 +53,16 @@ struct ManagedSetup {
   std::function<void(MemoryRange, const Error&)> on_lost;
 };
 
-class ManagedPages {
+class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<ManagedPages>> create(ManagedSetup setup);
+  [[nodiscard]] static Result<std::shared_ptr<ManagedPages>> create(ManagedSetup setup);
   // No thread touches the memory any more. Mappings may outlive it: they are revoked.
   ~ManagedPages();
   ManagedPages(const ManagedPages&) = delete;
   ManagedPages& operator=(const ManagedPages&) = delete;
 
   [[nodiscard]] std::span<std::byte> bytes() const { return faults_->program_bytes(); }
+  [[nodiscard]] bool kernel_touches_wait() const { return faults_->kernel_touches_wait(); }
 
   // Moves whole pages: those that the range touches. An error says how far it came; every page is then where it was or where
   // it was to go. Pages that are there already stay. `device` outlives this object, or is withdrawn from the exchange first.

@@ -131,7 +131,7 @@ class Managed : public testing::Test {
   std::vector<MemoryRange> lost_;
   std::string why_lost_;
   FakeFaultSource* faults_ = nullptr;
-  std::unique_ptr<ManagedPages> memory_;
+  std::shared_ptr<ManagedPages> memory_;
 };
 
 TEST_F(Managed, PagesGoToADeviceAndComeBackWhenTheyAreTouched) {

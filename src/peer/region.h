@@ -1,5 +1,6 @@
 // What a Region handle names. It outlives its mappings: dropping the handle revokes them first.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,6 +27,8 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   [[nodiscard]] MemoryRange range() const { return range_; }
   [[nodiscard]] bool is_revoked() const;
   [[nodiscard]] std::span<std::byte> cpu_bytes();
+  // The same, to be handed to the program: from now on a transfer knows pointers into it (pointers.h).
+  [[nodiscard]] std::span<std::byte> show_cpu_bytes();
   [[nodiscard]] Result<RevokeReport> revoke(RevokeOptions options);
   [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options);
   // The same for the mappings that touch these pages of the region alone: only they are to move.
@@ -39,6 +42,8 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   const std::shared_ptr<Core> core_;
   const Bdf function_;
   const MemoryRange range_;
+
+  std::atomic<const std::byte*> shown_ = nullptr;  // where, if the program was given a pointer
 
   // From here on only with the Core's lock held.
   ExporterState* exporter_;  // null once its device is withdrawn

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "machine/state.h"
+#include "transfer/drive_io.h"
 #include "transfer/staging.h"
 
 namespace barter {
@@ -126,10 +127,10 @@ Result<void> read(const Drive& drive, DrivePart from, const Lease& into) {
 Result<void> write(const Drive& drive, DrivePart to, const Lease& from) {
   return move_leased(drive, to, Direction::to_endpoint, from);
 }
-Result<void> read(const Drive& drive, DrivePart from, std::span<std::byte> into) {
+Result<void> transfer::read_by_buffer(const Drive& drive, DrivePart from, std::span<std::byte> into) {
   return move_by_buffer(drive, from, Direction::from_endpoint, into);
 }
-Result<void> write(const Drive& drive, DrivePart to, std::span<const std::byte> from) {
+Result<void> transfer::write_by_buffer(const Drive& drive, DrivePart to, std::span<const std::byte> from) {
   return move_by_buffer(drive, to, Direction::to_endpoint, from);
 }
 

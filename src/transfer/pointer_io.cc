@@ -1,0 +1,167 @@
+// Reads and writes of a drive to and from any pointer: what it points to is looked up (peer/pointers.h) and cut into parts, and
+// each part goes the shortest way that there is.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "barter/io.hpp"
+#include "barter/managed.hpp"
+#include "machine/state.h"
+#include "peer/managed_pages.h"
+#include "peer/pointers.h"
+#include "peer/region.h"
+#include "transfer/drive_io.h"
+
+namespace barter {
+namespace {
+
+using machine::Direction;
+using peer::PointerRun;
+
+// How long pages that move are waited for, and how often a mapping whose pages move again is made anew.
+constexpr Duration kMapDeadline = std::chrono::seconds(10);
+constexpr int kAttempts = 16;
+
+// One call: from the drive's bytes at `offset` on to all of the memory, or back.
+class PointerIo {
+ public:
+  PointerIo(const Drive& drive, std::uint64_t offset, Direction direction, std::span<std::byte> memory)
+      : drive_(drive), offset_(offset), direction_(direction), memory_(memory), block_bytes_(drive.block_bytes()) {}
+
+  [[nodiscard]] Result<IoReport> run() {
+    for (const PointerRun& run : drive_.machine_state()->exchange().pointers().runs(memory_)) {
+      ++report_.parts;
+      if (auto done = move(run); !done) return std::unexpected(std::move(done.error()));
+    }
+    if (auto done = flush(memory_.size()); !done) return std::unexpected(std::move(done.error()));
+    return report_;
+  }
+
+ private:
+  // The whole blocks of a part go by its own way; what is left of it, and host memory, waits for the next flush().
+  [[nodiscard]] Result<void> move(const PointerRun& run) {
+    const std::uint64_t start = (run.range.offset + block_bytes_ - 1) / block_bytes_ * block_bytes_;
+    const std::uint64_t end = (run.range.offset + run.range.bytes) / block_bytes_ * block_bytes_;
+    const bool has_owner = run.region || run.managed;
+    if (!has_owner || start >= end || !drive_.unit().importer) return {};
+    const MemoryRange range{start, end - start};
+    auto done = run.region ? by_region(run, range) : by_managed(run, range);
+    if (!done) return std::unexpected(std::move(done.error()));
+    if (!*done) return {};
+    if (auto flushed = flush(start); !flushed) return flushed;
+    moved_ = end;
+    return {};
+  }
+
+  // From where the last part has ended to here, by way of a buffer.
+  [[nodiscard]] Result<void> flush(std::uint64_t until) {
+    if (until <= moved_) return {};
+    const std::span<std::byte> memory = memory_.subspan(moved_, until - moved_);
+    const DrivePart part{.offset = offset_ + moved_, .bytes = memory.size()};
+    report_.copied_bytes += memory.size();
+    moved_ = until;
+    return direction_ == Direction::from_endpoint ? transfer::read_by_buffer(drive_, part, memory)
+                                                  : transfer::write_by_buffer(drive_, part, memory);
+  }
+
+  [[nodiscard]] MapOptions options(const PointerRun& run, MemoryRange range) const {
+    return {.access = direction_ == Direction::from_endpoint ? Access::write : Access::read,
+            .offset = run.offset + (range.offset - run.range.offset),
+            .bytes = range.bytes};
+  }
+
+  // False: not by this way. The memory's owner said no, there is no way, or it was taken back meanwhile.
+  [[nodiscard]] Result<bool> by_region(const PointerRun& run, MemoryRange range) {
+    auto mapping =
+        drive_.machine_state()->exchange().try_map(*drive_.unit().importer, *run.region, options(run, range));
+    if (!mapping && mapping.error().reason == peer::Refusal::device_gone) return fail(std::move(mapping.error().error));
+    if (!mapping) return false;
+    const auto lease = mapping->lease();
+    if (!lease) return false;
+    return count(by_lease(*lease, range), range.bytes, true);
+  }
+
+  [[nodiscard]] Result<bool> by_managed(const PointerRun& run, MemoryRange range) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      auto mapping = run.managed->map(*drive_.unit().importer, options(run, range), kMapDeadline);
+      if (!mapping && mapping.error().code == ErrorCode::device_gone) return fail(std::move(mapping.error()));
+      if (!mapping) return false;
+      const bool is_cut_at_blocks = std::ranges::all_of(
+          mapping->parts(), [&](const ManagedPart& part) { return part.range.bytes % block_bytes_ == 0; });
+      if (!is_cut_at_blocks) return false;
+      const auto leases = mapping->lease();
+      if (!leases) continue;     // its pages have moved
+      bool was_cut_off = false;  // under a command: what it has moved is moved again
+      MemoryRange here{range.offset, 0};
+      for (std::size_t index = 0; index < leases->size(); ++index) {
+        here.bytes = mapping->parts()[index].range.bytes;
+        auto done = count(by_lease((*leases)[index], here), here.bytes, mapping->parts()[index].is_direct);
+        was_cut_off = !done && mapping->parts()[index].mapping.is_revoked();
+        if (was_cut_off) break;
+        if (!done || !*done) return done;
+        here.offset += here.bytes;
+      }
+      if (!was_cut_off) return true;
+    }
+    return false;
+  }
+
+  [[nodiscard]] Result<void> by_lease(const Lease& lease, MemoryRange range) const {
+    const DrivePart part{.offset = offset_ + range.offset, .bytes = range.bytes};
+    return direction_ == Direction::from_endpoint ? read(drive_, part, lease) : write(drive_, part, lease);
+  }
+
+  // What a drive can't be told is no error of the program's: its memory goes by way of a buffer.
+  [[nodiscard]] Result<bool> count(const Result<void>& done, std::uint64_t bytes, bool is_direct) {
+    if (!done && done.error().code == ErrorCode::invalid_argument) return false;
+    if (!done) return std::unexpected(done.error());
+    (is_direct ? report_.direct_bytes : report_.host_bytes) += bytes;
+    return true;
+  }
+
+  const Drive& drive_;
+  const std::uint64_t offset_;
+  const Direction direction_;
+  const std::span<std::byte> memory_;
+  const std::uint64_t block_bytes_;
+  std::uint64_t moved_ = 0;  // so many bytes, from the start, are where they belong
+  IoReport report_;
+};
+
+Result<IoReport> move(const Drive& drive, DrivePart part, Direction direction, std::span<std::byte> memory) {
+  const std::uint64_t size = drive.size_bytes();
+  const auto refuse = [&](ErrorCode code, std::string why) {
+    return fail({.code = code,
+                 .doing = direction == Direction::from_endpoint ? "reading from" : "writing to",
+                 .subject = drive.name(),
+                 .why = std::move(why)});
+  };
+  if (part.bytes == 0) part.bytes = memory.size();
+  if (part.bytes != memory.size() || part.memory_offset != 0)
+    return refuse(ErrorCode::invalid_argument,
+                  fmt::format("the memory has {} bytes, and all of it takes part", memory.size()));
+  if (part.offset > size || part.bytes > size - part.offset)
+    return refuse(ErrorCode::out_of_range,
+                  fmt::format("{} bytes from offset {} on end behind its {} bytes", part.bytes, part.offset, size));
+  if (part.offset % drive.block_bytes() != 0 || part.bytes % drive.block_bytes() != 0 || part.bytes == 0)
+    return refuse(ErrorCode::invalid_argument, fmt::format("offset {} and size {} are not whole blocks of {} bytes",
+                                                           part.offset, part.bytes, drive.block_bytes()));
+  return PointerIo(drive, part.offset, direction, memory).run();
+}
+
+}  // namespace
+
+Result<IoReport> read(const Drive& drive, DrivePart from, std::span<std::byte> into) {
+  return move(drive, from, Direction::from_endpoint, into);
+}
+
+Result<IoReport> write(const Drive& drive, DrivePart to, std::span<const std::byte> from) {
+  // It is only read.
+  return move(drive, to, Direction::to_endpoint, {const_cast<std::byte*>(from.data()), from.size()});
+}
+
+}  // namespace barter

@@ -90,8 +90,7 @@ class ManagedMapping {
 };
 
 struct ManagedOptions {
-  // How long a touch waits for importers of its page before they are cut off, and for a device that does not answer before
-  // its pages count as lost.
+  // How long a touch waits for importers of its page before they are cut off.
   Duration touch_deadline = std::chrono::milliseconds(100);
   // Told once of bytes that are gone, and why; on any thread. It must not touch them.
   std::function<void(MemoryRange, const Error&)> on_lost;

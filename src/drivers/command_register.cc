@@ -39,8 +39,10 @@ Result<void> take_bus_mastering(pci::Function& function) {
 }
 
 bool is_there(pci::Function& function) {
-  const auto vendor = function.read_config(pci::VendorId::kOffset, 2);
-  return vendor && *vendor != pci::VendorId::kNone;
+  const auto command = function.read_config(pci::Command::kOffset, 2);
+  // A function that is gone reads as all ones.
+  return command && *command != 0xffff &&
+         pci::Command::from(static_cast<std::uint16_t>(*command)).get(pci::Command::memory_space);
 }
 
 }  // namespace barter::drivers

@@ -152,10 +152,10 @@ Result<void> ManagedPages::relocate_into(const Claim& claim, std::optional<std::
   if (!claim.from) done = faults_->close(claim.pages);
   if (done) done = take_back(claim, deadline);
   const bool is_free = done.has_value();
-  if (done) done = copy(claim, to, target, deadline);
+  if (done) done = copy(claim, to, target);
   if (!done) {
     if (to) devices_[*to]->free(target);
-    // What could not be read, by the deadline, from a device that doesn't answer is not there any more.
+    // What was in a device that doesn't answer is not there any more.
     if (is_free && claim.from && !devices_[*claim.from]->exporter().is_present())
       give_up(claim, done.error());
     else
@@ -206,22 +206,19 @@ PageBytes ManagedPages::device_end(std::uint8_t device, DeviceRun run) const {
           .cpu_bytes = is_seen ? chunk->cpu_bytes.subspan(run.offset_bytes(), bytes) : std::span<std::byte>{}};
 }
 
-// A device that does not answer may come back, as after its link was trained anew: until the deadline it is asked again.
-Result<void> ManagedPages::copy(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target,
-                                base::TimePoint deadline) {
+Result<void> ManagedPages::copy(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target) {
   const auto count = static_cast<std::uint32_t>(claim.pages.count);
   const PageBytes source = claim.from ? device_end(*claim.from, {claim.from_place, count}) : host_end(claim.pages);
   const PageBytes destination = to ? device_end(*to, target) : host_end(claim.pages);
-  Result<void> moved;
-  const bool is_whole = base::wait_until(clock_, deadline, [&] {
-    moved = mover_->move(source, destination);
-    // Bytes that were read from a device that had left are none. So it is asked afterwards.
-    return !moved || (source.exporter->is_present() && destination.exporter->is_present());
-  });
-  if (is_whole) return moved;
-  const Exporter& gone = source.exporter->is_present() ? *destination.exporter : *source.exporter;
-  return fail(refusal(ErrorCode::device_gone, kMoving,
-                      fmt::format("{} does not answer any more", gone.function().to_string())));
+  if (auto moved = mover_->move(source, destination); !moved) return moved;
+  // Bytes that were read from a device that had left, or was reset, are none. So it is asked afterwards, and not again: one
+  // whose link comes back has forgotten them.
+  for (const PageBytes* end : {&source, &destination})
+    if (!end->exporter->is_present())
+      return fail(
+          refusal(ErrorCode::device_gone, kMoving,
+                  fmt::format("{} does not answer any more, or was reset", end->exporter->function().to_string())));
+  return {};
 }
 
 // The pages have moved.

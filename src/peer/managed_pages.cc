@@ -9,6 +9,12 @@
 
 namespace barter::peer {
 
+namespace {
+
+constexpr Duration kLongestMark = std::chrono::seconds(10);
+
+}  // namespace
+
 ManagedPages::ManagedPages(ManagedSetup setup)
     : exchange_(setup.exchange),
       clock_(setup.clock),
@@ -88,14 +94,20 @@ Result<void> ManagedPages::renew(MemoryRange range) {
   const auto pages = pages_of(range, "renewing pages of");
   if (!pages) return std::unexpected(pages.error());
   for (std::uint64_t page = pages->first; page < pages->first + pages->count; ++page) {
-    Lock lock(mutex_);
-    if (pages_[page].state != PageState::lost) continue;
-    pages_[page] = {.state = PageState::moving};
-    lock.unlock();
+    // Whoever has just been told of a loss may be here before the page is marked.
+    bool is_lost = false;
+    static_cast<void>(base::wait_until(clock_, clock_.now() + kLongestMark, [&] {
+      const Lock look(mutex_);
+      is_lost = pages_[page].state == PageState::lost;
+      if (is_lost) pages_[page] = {.state = PageState::moving};
+      return is_lost || pages_[page].state != PageState::moving;
+    }));
+    if (!is_lost) continue;
     auto renewed = faults_->renew({page, 1});
-    lock.lock();
-    pages_[page].state = renewed ? PageState::host : PageState::lost;
-    lock.unlock();
+    {
+      const Lock lock(mutex_);
+      pages_[page].state = renewed ? PageState::host : PageState::lost;
+    }
     wake_those_who_wait({page, 1});
     if (!renewed) return renewed;
   }

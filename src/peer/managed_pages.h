@@ -113,8 +113,7 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
   [[nodiscard]] Result<void> relocate_into(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target,
                                            base::TimePoint deadline);
   [[nodiscard]] Result<void> take_back(const Claim& claim, base::TimePoint deadline);
-  [[nodiscard]] Result<void> copy(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target,
-                                  base::TimePoint deadline);
+  [[nodiscard]] Result<void> copy(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target);
   void settle(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target);
   void give_up(const Claim& claim, const Error& why);
   void wake_those_who_wait(PageRun pages);

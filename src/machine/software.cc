@@ -40,6 +40,11 @@ class SoftwareBackend final : public Backend {
                        .control_bytes = counters.host_control_read_bytes + counters.host_control_written_bytes};
   }
 
+  [[nodiscard]] Result<void> pull_out(const DriveUnit& unit) override {
+    fabric_->remove(unit.bdf);
+    return {};
+  }
+
   // The fabric does what the wire rule says, so that is the rule here.
   [[nodiscard]] peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) override {
     return wire_route(topology, client, provider);

@@ -9,6 +9,13 @@
 
 namespace barter::machine {
 
+Result<void> Backend::pull_out(const DriveUnit& unit) {
+  return fail({.code = ErrorCode::unsupported,
+               .doing = "pulling out",
+               .subject = unit.name,
+               .why = "this machine is no software machine, and has its slots elsewhere"});
+}
+
 State::State(std::string name, Topology topology, std::string why_nothing_moves)
     : name_(std::move(name)), topology_(std::move(topology)), why_nothing_moves_(std::move(why_nothing_moves)) {}
 
@@ -51,6 +58,32 @@ Result<void> State::connect(const DriveUnit& drive) {
     if (auto added = exchange_->add(*drive.importer); !added) return added;
   backend_->joined(drive, exchange_);
   return {};
+}
+
+Result<RevokeReport> State::unplug(DriveUnit& unit, RevokeOptions options) {
+  if (auto out = backend_->pull_out(unit); !out) return std::unexpected(std::move(out.error()));
+  return take_out(unit, options, "it was pulled out of its slot");
+}
+
+Result<RevokeReport> State::unbind(DriveUnit& unit, RevokeOptions options) {
+  return take_out(unit, options, "its driver has given it up");
+}
+
+// Both halves, whatever becomes of the first; the first error is the one that is told.
+Result<RevokeReport> State::take_out(DriveUnit& unit, RevokeOptions options, std::string why) {
+  Result<RevokeReport> report = RevokeReport{};
+  const auto add = [&](Result<RevokeReport> more) {
+    if (!more && report) report = std::move(more);
+    if (!more || !report) return;
+    report->mappings += more->mappings;
+    report->late.insert(report->late.end(), more->late.begin(), more->late.end());
+  };
+  if (unit.importer) add(exchange_->remove(*unit.importer, options));
+  if (unit.exporter) add(exchange_->withdraw(*unit.exporter, options));
+  for (const auto& part : drives_)
+    if (part->bdf == unit.bdf)
+      part->trouble = Error{.code = ErrorCode::device_gone, .doing = "using", .subject = part->name, .why = why};
+  return report;
 }
 
 // Files change: what was found at the last look may be longer by now, or gone.

@@ -79,6 +79,8 @@ class Backend {
     bool is_known_by_pointer = true;
   };
   [[nodiscard]] virtual Result<HostRoom> host_room(std::uint64_t) { return HostRoom{}; }
+  // Pulls the device out of its slot, without a word to anybody. Any thread.
+  [[nodiscard]] virtual Result<void> pull_out(const DriveUnit& unit);
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.
   [[nodiscard]] virtual std::string last_trouble(const DriveUnit& drive) = 0;
 };
@@ -112,7 +114,14 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] Result<DriveUnit*> find_accelerator(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_provider(std::string_view name_or_bdf);
 
+  // The device leaves: pulled out (what is in flight fails), or given up by its driver in good order (what is in flight ends
+  // first, by the deadline). Its memory is revoked for good, its mappings end, its name is an error that says so, and everyone
+  // else goes on. One thread at a time, as always; revocation by others may go on.
+  [[nodiscard]] Result<RevokeReport> unplug(DriveUnit& unit, RevokeOptions options = {});
+  [[nodiscard]] Result<RevokeReport> unbind(DriveUnit& unit, RevokeOptions options = {});
+
  private:
+  [[nodiscard]] Result<RevokeReport> take_out(DriveUnit& unit, RevokeOptions options, std::string why);
   [[nodiscard]] Result<void> connect(const DriveUnit& drive);
   [[nodiscard]] Result<void> look_again(DriveUnit& drive);
   // Any kind; null: none that was brought up has this name.

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "linux/sharing/channel.h"
 #include "linux/sharing/message.h"
+#include "machine/state.h"
 #include "pattern.h"
 
 namespace barter::lifetime {

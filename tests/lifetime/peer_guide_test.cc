@@ -1,4 +1,4 @@
-// The example of docs/peer.md for another process, as it stands there; three processes run it.
+// The example of docs/sharing.md, as it stands there; three processes run it.
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +19,7 @@ namespace {
 
 using namespace barter::literals;
 
-// docs/peer.md, from here
+// docs/sharing.md, from here
 // The process that has opened the machine shares it as long as the broker lives.
 int share_machine(const std::filesystem::path& place, const std::function<void()>& while_it_lasts) {
   auto machine = barter::Machine::open("two-nvme", {.threaded = true});

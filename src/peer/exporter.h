@@ -25,8 +25,7 @@ class Exporter {
   // Is the memory anybody's who asks for some? False where it has an owner already, as ordinary memory of the process has:
   // nearest_provider() passes it by.
   [[nodiscard]] virtual bool is_on_offer() const { return true; }
-  // Does the device still answer, and was it not reset? What the CPU reads from one that left are ones, and from one whose link
-  // came back whatever a reset leaves, and not the bytes that were there.
+  // Does the device still answer, and was it not reset meanwhile? Else what the CPU reads are not the bytes that were there.
   // Called with no lock held; any thread.
   [[nodiscard]] virtual bool is_present() { return true; }
   // What the hardware allows peers to do with it at all (an NVMe CMB without WDS takes no data that peers write).

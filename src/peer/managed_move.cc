@@ -162,14 +162,9 @@ Result<void> ManagedPages::relocate_into(const Claim& claim, std::optional<std::
       unclaim(claim, claim.pages);
     return done;
   }
-  if (to) {
-    if (!claim.from) static_cast<void>(faults_->discard(claim.pages));  // else host memory is held for nothing, no more
-  } else {
-    done = faults_->open(claim.pages);
-  }
+  if (to && !claim.from)
+    static_cast<void>(faults_->discard(claim.pages));  // else host memory is held for nothing, no more
   settle(claim, to, target);
-  // The bytes are there, but the program can't see them yet: whoever waits asks again, and on_fault tries once more.
-  if (!done) faults_->wake(claim.pages);
   return {};
 }
 
@@ -221,8 +216,10 @@ Result<void> ManagedPages::copy(const Claim& claim, std::optional<std::uint8_t> 
   return {};
 }
 
-// The pages have moved.
+// The pages have moved. They are opened with the lock held, so that who goes on finds them where they are said to be, and
+// nobody begins to close them before they are open.
 void ManagedPages::settle(const Claim& claim, std::optional<std::uint8_t> to, DeviceRun target) {
+  Result<void> opened;
   {
     const Lock lock(mutex_);
     for (std::uint64_t index = 0; index < claim.pages.count; ++index) {
@@ -232,7 +229,11 @@ void ManagedPages::settle(const Claim& claim, std::optional<std::uint8_t> to, De
       page.place = to ? target.first + static_cast<std::uint32_t>(index) : 0;
     }
     (to ? counters_.pages_to_device : counters_.pages_to_host) += claim.pages.count;
+    if (claim.is_touched) counters_.pages_by_touch += claim.pages.count;
+    if (!to) opened = faults_->open(claim.pages);
   }
+  // The bytes are there, but the program can't see them yet: whoever waits asks again, and on_fault tries once more.
+  if (!opened) faults_->wake(claim.pages);
   wake_those_who_wait(claim.pages);
   if (claim.from) devices_[*claim.from]->free({claim.from_place, static_cast<std::uint32_t>(claim.pages.count)});
 }
@@ -273,7 +274,8 @@ void ManagedPages::on_fault(std::uint64_t page) {
       pages_[page].is_waited_for = true;
       return;
     case PageState::device: {
-      const Claim claim = claim_run(page, 1);
+      Claim claim = claim_run(page, 1);
+      claim.is_touched = true;
       lock.unlock();
       return bring_back(claim);
     }
@@ -302,11 +304,7 @@ void ManagedPages::open_around(Lock& lock, std::uint64_t page) {
 
 void ManagedPages::bring_back(const Claim& claim) {
   const auto moved = relocate(claim, std::nullopt, clock_.now() + touch_deadline_);
-  if (moved) {
-    const Lock lock(mutex_);
-    ++counters_.pages_by_touch;
-    return;
-  }
+  if (moved) return;
   // Lost, and said so; or somebody else has moved it since; or it is in its device and can't be had. The touch must end.
   Lock lock(mutex_);
   const PageState now = pages_[claim.pages.first].state;

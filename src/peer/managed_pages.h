@@ -10,7 +10,8 @@
 //
 // A page moves in this order: it is marked as moving; it is closed, so that no access of the program is under way; its
 // mappings are taken back, and leases drained or cut off; its bytes are copied; its old place is given up; it is what it is
-// to be, and who waited looks again. At every moment one place holds the page, and what anybody wrote is there.
+// to be, opened if that is host memory, and who waited looks again. At every moment one place holds the page, and what
+// anybody wrote is there.
 //
 // Threads: any. The lock is never held while code behind a seam runs but for FaultSource::open, which waits for nobody.
 // Nothing in here touches the program's own bytes: a thread that did so could wait for itself.
@@ -93,6 +94,7 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
     PageRun pages;
     std::optional<std::uint8_t> from;  // a device; none: host memory
     std::uint32_t from_place = 0;
+    bool is_touched = false;  // by the program: that is why they move
   };
   struct PlannedRun;  // of a mapping: pages that lie together
   using Plan = std::vector<PlannedRun>;

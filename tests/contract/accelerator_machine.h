@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,9 +23,15 @@ namespace barter::contract {
 namespace gpu = drivers::accelerator;
 
 struct AcceleratorMachine {
+  // What sits at the function of this name.
+  using MakeDevice = std::function<Result<std::unique_ptr<fabric::Device>>(std::string_view name)>;
+
   // The functions "a" and "b" below one switch, and "c" on a root port of its own.
-  AcceleratorMachine(topology::Description description, fabric::Options options,
-                     const devices::accelerator::AcceleratorSetup& setup) {
+  AcceleratorMachine(const topology::Description& description, fabric::Options options,
+                     const devices::accelerator::AcceleratorSetup& setup)
+      : AcceleratorMachine(description, options,
+                           [&](std::string_view) { return devices::accelerator::create_accelerator(setup); }) {}
+  AcceleratorMachine(const topology::Description& description, fabric::Options options, const MakeDevice& make) {
     auto made = fabric::Fabric::create(description, options);
     if (!made) {
       ADD_FAILURE() << made.error().message();
@@ -32,7 +39,7 @@ struct AcceleratorMachine {
     }
     fabric = std::move(*made);
     for (const auto& function : description.functions) {
-      auto device = devices::accelerator::create_accelerator(setup);
+      auto device = make(function.name);
       EXPECT_TRUE(device);
       EXPECT_TRUE(fabric->plug(function.name, std::move(*device)));
     }

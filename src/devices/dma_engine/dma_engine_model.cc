@@ -1,0 +1,114 @@
+#include "devices/dma_engine/dma_engine_model.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace barter::devices::dma_engine {
+
+DmaEngine::DmaEngine(fabric::FunctionIdentity identity, const FixedRegisters& fixed)
+    : identity_(std::move(identity)), registers_(fixed, [this](std::string what) { record(std::move(what)); }) {
+  for (std::uint32_t number = 0; number < fixed.channels; ++number)
+    channels_.push_back(
+        std::make_unique<Channel>(number, registers_, [this](std::string what) { record(std::move(what)); }));
+}
+
+void DmaEngine::attach(fabric::Requester& requester) {
+  requester_ = &requester;
+  for (const auto& channel : channels_) channel->attach(requester);
+}
+
+void DmaEngine::record(std::string what) {
+  const std::scoped_lock lock(violation_mutex_);
+  violation(std::move(what));
+}
+
+std::uint64_t DmaEngine::read_register(unsigned bar, BarOffset at, unsigned width_bytes) {
+  if (bar == kRegisterBar) return registers_.read(at.value, width_bytes);
+  record(fmt::format("a read of BAR {}, which it has not", bar));
+  return ~std::uint64_t{0};
+}
+
+void DmaEngine::write_register(unsigned bar, BarOffset at, unsigned width_bytes, std::uint64_t value) {
+  if (bar == kRegisterBar) return registers_.write(at.value, width_bytes, value);
+  record(fmt::format("a write to BAR {}, which it has not", bar));
+}
+
+bool DmaEngine::step() {
+  if (is_resetting_.load(std::memory_order_relaxed)) return false;
+  const std::scoped_lock lock(step_mutex_);
+  bool has_worked = false;
+  if (registers_.attention()) {
+    follow_registers();
+    has_worked = true;
+  }
+  // With Bus Master Enable off no request may be started; the doorbells keep.
+  if (!is_ready_ || !requester_->may_master()) return has_worked;
+  for (std::size_t turn = 0; turn < channels_.size(); ++turn)
+    if (channels_[(next_channel_ + turn) % channels_.size()]->step()) has_worked = true;
+  next_channel_ = (next_channel_ + 1) % channels_.size();
+  return has_worked;
+}
+
+void DmaEngine::follow_registers() {
+  registers_.forget_attention();
+  if (registers_.reset_is_asked()) return clear();
+  const RegisterFile::Wish enable = registers_.take_enable();
+  if (enable.was_off || !enable.is_on) {
+    for (const auto& channel : channels_) channel->stop();
+    is_ready_ = false;
+    registers_.set_status({});
+  }
+  if (enable.is_on && !is_ready_) {
+    is_ready_ = true;
+    registers_.set_status(Status{}.with(Status::ready, true));
+  }
+  for (const auto& channel : channels_) channel->follow(is_ready_);
+}
+
+void DmaEngine::clear() {
+  for (const auto& channel : channels_) channel->stop();
+  is_ready_ = false;
+  registers_.clear();
+}
+
+void DmaEngine::reset() {
+  is_resetting_.store(true, std::memory_order_relaxed);
+  const std::scoped_lock lock(step_mutex_);
+  is_resetting_.store(false, std::memory_order_relaxed);
+  clear();
+}
+
+Result<std::unique_ptr<fabric::Device>> create_dma_engine(const DmaEngineSetup& setup) {
+  const auto refuse = [](std::string why, std::string cure) {
+    return fail({.code = ErrorCode::invalid_argument,
+                 .doing = "making a DMA engine",
+                 .why = std::move(why),
+                 .cure = std::move(cure)});
+  };
+  if (setup.channels == 0 || setup.channels > kMaxChannels)
+    return refuse(fmt::format("it would have {} channels", setup.channels),
+                  fmt::format("choose 1 to {}", kMaxChannels));
+  if (setup.ring_log2 == 0 || setup.ring_log2 > kMaxRingLog2)
+    return refuse(fmt::format("its rings would have up to 2^{} entries", setup.ring_log2),
+                  fmt::format("choose 1 to {}", kMaxRingLog2));
+  if (setup.segments == 0 || setup.transfer_bytes == 0)
+    return refuse("it could move nothing", "choose at least one segment and one byte");
+  fabric::FunctionIdentity identity{.vendor_id = setup.vendor_id,
+                                    .device_id = setup.device_id,
+                                    .subsystem_vendor_id = setup.vendor_id,
+                                    .subsystem_id = setup.device_id,
+                                    .class_code = kOtherSystemPeripheral,
+                                    .revision = 1,
+                                    .bars = {{.index = kRegisterBar, .size_bytes = kRegisterBarBytes}},
+                                    .msix_vectors = setup.channels,
+                                    .msix_bar = kRegisterBar,
+                                    .msix_table = {kMsixTable},
+                                    .msix_pending = {kMsixPending}};
+  return std::make_unique<DmaEngine>(std::move(identity), FixedRegisters{.channels = setup.channels,
+                                                                         .ring_log2 = setup.ring_log2,
+                                                                         .segments = setup.segments,
+                                                                         .transfer_bytes = setup.transfer_bytes});
+}
+
+}  // namespace barter::devices::dma_engine

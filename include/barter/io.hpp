@@ -1,4 +1,5 @@
-// Reads and writes of one drive, into and out of memory that it has mapped, or of whatever a pointer points to.
+// Reads and writes of one drive, into and out of memory that it has mapped, or of whatever a pointer points to; and what a DMA
+// engine moves between memories that it has mapped.
 //
 //   auto mapping = drive.map(*region, {.access = barter::Access::write});
 //   auto lease = mapping->lease();
@@ -42,5 +43,16 @@ struct IoReport {
 // `bytes` is 0 or the size of the span.
 [[nodiscard]] Result<IoReport> read(const Drive& drive, DrivePart from, std::span<std::byte> into);
 [[nodiscard]] Result<IoReport> write(const Drive& drive, DrivePart to, std::span<const std::byte> from);
+
+// What a DMA engine is told to move.
+struct MovePart {
+  std::uint64_t bytes = 0;        // 0: all of the smaller one of the two, from the offsets on
+  std::uint64_t from_offset = 0;  // within the leased memory
+  std::uint64_t to_offset = 0;
+};
+
+// Both leases are of mappings by this engine, `from` with Access::read and `to` with Access::write. They must live until the call
+// returns. The two ranges must not overlap; they may be of one region, of two, or of different devices.
+[[nodiscard]] Result<void> move_bytes(const DmaEngine& engine, const Lease& from, const Lease& to, MovePart part = {});
 
 }  // namespace barter

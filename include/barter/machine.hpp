@@ -113,6 +113,28 @@ class Drive {
   machine::DriveUnit* unit_;
 };
 
+// A function that moves bytes from one place to another and holds none itself (docs/devices/dma_engine.md). What it does is in
+// io.hpp.
+class DmaEngine {
+ public:
+  [[nodiscard]] Bdf bdf() const;
+  [[nodiscard]] const std::string& name() const;
+  // The right for this engine's DMA to reach a region: asks the owner, after the verdict.
+  [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
+  operator Bdf() const { return bdf(); }
+
+  // For the library's own rooms.
+  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
+  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
+
+ private:
+  friend class machine::State;
+  DmaEngine(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
+      : machine_(std::move(machine)), unit_(&unit) {}
+  std::shared_ptr<machine::State> machine_;
+  machine::DriveUnit* unit_;
+};
+
 class Machine {
  public:
   [[nodiscard]] static Result<Machine> open(std::string_view name, MachineOptions options = {});
@@ -122,8 +144,10 @@ class Machine {
   [[nodiscard]] const Topology& topology() const;
   [[nodiscard]] std::vector<std::string> drive_names() const;
   [[nodiscard]] std::vector<std::string> accelerator_names() const;
+  [[nodiscard]] std::vector<std::string> dma_engine_names() const;
   // By its name or its BDF.
   [[nodiscard]] Result<Drive> drive(std::string_view name) const;
+  [[nodiscard]] Result<DmaEngine> dma_engine(std::string_view name) const;
   // Device memory by its function's name or BDF.
   [[nodiscard]] Result<Provider> provider(std::string_view name) const;
   // The memory with the shortest way to all of these functions; the error says of each candidate why it won't do.

@@ -32,10 +32,10 @@ class AcceleratorDriver final : public EndpointFactory {
 }  // namespace
 
 Result<void> bring_up(DriveUnit& unit, AcceleratorParts parts) {
+  unit.kind = UnitKind::accelerator;
   auto created = gpu::Accelerator::create(std::move(parts.function), parts.options);
   if (!created) return std::unexpected(std::move(created.error()));
   gpu::Accelerator& accelerator = **created;
-  unit.kind = UnitKind::accelerator;
   unit.size_bytes = accelerator.usable_window().bytes;
   unit.block_bytes = 1;
   unit.accelerator = &accelerator;

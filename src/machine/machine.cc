@@ -36,21 +36,36 @@ std::vector<std::string> Machine::builtin_names() {
 const std::string& Machine::name() const { return state_->name(); }
 const Topology& Machine::topology() const { return state_->topology(); }
 
-std::vector<std::string> Machine::drive_names() const {
+namespace {
+
+std::vector<std::string> names_of(const machine::State& state, machine::UnitKind kind) {
   std::vector<std::string> names;
-  for (const auto& unit : state_->drives())
-    if (unit->kind == machine::UnitKind::drive) names.push_back(unit->name);
+  for (const auto& unit : state.drives())
+    if (unit->kind == kind) names.push_back(unit->name);
   return names;
 }
 
-std::vector<std::string> Machine::accelerator_names() const {
-  std::vector<std::string> names;
-  for (const auto& unit : state_->drives())
-    if (unit->kind == machine::UnitKind::accelerator) names.push_back(unit->name);
-  return names;
+Result<Mapping> map_for(machine::State& state, const machine::DriveUnit& unit, const Region& region,
+                        const MapOptions& options) {
+  if (!unit.importer && unit.why_not_direct) return fail(*unit.why_not_direct);
+  if (!unit.importer)
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "mapping device memory for",
+                 .subject = unit.name,
+                 .why = "it does no DMA of its own"});
+  return state.exchange().map(*unit.importer, region, options);
 }
+
+}  // namespace
+
+std::vector<std::string> Machine::drive_names() const { return names_of(*state_, machine::UnitKind::drive); }
+std::vector<std::string> Machine::accelerator_names() const {
+  return names_of(*state_, machine::UnitKind::accelerator);
+}
+std::vector<std::string> Machine::dma_engine_names() const { return names_of(*state_, machine::UnitKind::dma_engine); }
 
 Result<Drive> Machine::drive(std::string_view name) const { return state_->drive(name); }
+Result<DmaEngine> Machine::dma_engine(std::string_view name) const { return state_->dma_engine(name); }
 Result<Provider> Machine::provider(std::string_view name) const { return state_->provider(name); }
 Result<Provider> Machine::nearest_provider(std::span<const Bdf> clients) const {
   return state_->nearest_provider(clients);
@@ -81,13 +96,13 @@ std::uint32_t Drive::block_bytes() const { return unit_->block_bytes; }
 Result<Provider> Drive::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 
 Result<Mapping> Drive::map(const Region& region, MapOptions options) const {
-  if (!unit_->importer && unit_->why_not_direct) return fail(*unit_->why_not_direct);
-  if (!unit_->importer)
-    return fail({.code = ErrorCode::unsupported,
-                 .doing = "mapping device memory for",
-                 .subject = unit_->name,
-                 .why = "it does no DMA of its own"});
-  return machine_->exchange().map(*unit_->importer, region, options);
+  return map_for(*machine_, *unit_, region, options);
+}
+
+Bdf DmaEngine::bdf() const { return unit_->bdf; }
+const std::string& DmaEngine::name() const { return unit_->name; }
+Result<Mapping> DmaEngine::map(const Region& region, MapOptions options) const {
+  return map_for(*machine_, *unit_, region, options);
 }
 
 }  // namespace barter

@@ -8,10 +8,12 @@
 #include <fmt/format.h>
 
 #include "devices/accelerator/accelerator.h"
+#include "devices/dma_engine/dma_engine.h"
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
 #include "fabric/fabric.h"
 #include "machine/accelerator_endpoint.h"
+#include "machine/dma_engine_unit.h"
 #include "machine/nvme_endpoint.h"
 #include "machine/wire_route.h"
 
@@ -147,12 +149,22 @@ Result<void> plug_accelerator(fabric::Fabric& fabric, const FunctionDescription&
   return fabric.plug(function.name, std::move(*device));
 }
 
-Result<void> bring_up_accelerator(fabric::Fabric& fabric, DriveUnit& unit) {
-  unit.kind = UnitKind::accelerator;
+Result<void> plug_dma_engine(fabric::Fabric& fabric, const FunctionDescription& function) {
+  auto device = devices::dma_engine::create_dma_engine({.vendor_id = function.vendor_id,
+                                                        .device_id = function.device_id,
+                                                        .channels = function.dma_engine->channels,
+                                                        .segments = function.dma_engine->segments});
+  if (!device) return std::unexpected(std::move(device.error()));
+  return fabric.plug(function.name, std::move(*device));
+}
+
+// Whatever drives it: `Parts` is what its bring_up() takes.
+template <class Parts>
+Result<void> bring_up_as(fabric::Fabric& fabric, DriveUnit& unit) {
   auto function = fabric.function(unit.bdf);
   if (!function) return std::unexpected(std::move(function.error()));
-  return machine::bring_up(
-      unit, AcceleratorParts{.function = std::move(*function), .domain = fabric.domain(unit.bdf), .options = {}});
+  return machine::bring_up(unit,
+                           Parts{.function = std::move(*function), .domain = fabric.domain(unit.bdf), .options = {}});
 }
 
 Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit, fabric::Device& model) {
@@ -172,13 +184,15 @@ std::vector<std::unique_ptr<DriveUnit>> bring_up_units(fabric::Fabric& fabric, c
                                                        const Models& models, TopologyParts& parts) {
   std::vector<std::unique_ptr<DriveUnit>> drives;
   for (const FunctionDescription& function : description.functions) {
-    if (!function.drive && !function.accelerator) continue;
+    if (!function.drive && !function.accelerator && !function.dma_engine) continue;
     const auto bdf = fabric.find(function.name);
     if (!bdf) continue;
     auto& unit = drives.emplace_back(std::make_unique<DriveUnit>());
     unit->name = function.name;
     unit->bdf = *bdf;
-    auto up = function.drive ? bring_up(fabric, *unit, *models.at(unit->name)) : bring_up_accelerator(fabric, *unit);
+    auto up = function.drive         ? bring_up(fabric, *unit, *models.at(unit->name))
+              : function.accelerator ? bring_up_as<AcceleratorParts>(fabric, *unit)
+                                     : bring_up_as<DmaEngineParts>(fabric, *unit);
     if (!up) unit->trouble = std::move(up.error());
     const auto info = std::ranges::find(parts.functions, *bdf, &FunctionInfo::bdf);
     if (info != parts.functions.end() && !unit->trouble) info->controller_memory = unit->controller_memory;
@@ -195,13 +209,17 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   if (!fabric) return std::unexpected(std::move(fabric.error()));
   Models models;
   for (const FunctionDescription& function : description.functions) {
-    if (function.accelerator)
-      if (auto plugged = plug_accelerator(**fabric, function); !plugged)
-        return std::unexpected(std::move(plugged.error()));
-    if (!function.drive) continue;
-    auto plugged = plug_drive(**fabric, function, options);
+    Result<void> plugged;
+    if (function.drive) {
+      auto model = plug_drive(**fabric, function, options);
+      if (!model) return std::unexpected(std::move(model.error()));
+      models.emplace(function.name, *model);
+    } else if (function.accelerator) {
+      plugged = plug_accelerator(**fabric, function);
+    } else if (function.dma_engine) {
+      plugged = plug_dma_engine(**fabric, function);
+    }
     if (!plugged) return std::unexpected(std::move(plugged.error()));
-    models.emplace(function.name, *plugged);
   }
   if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
   TopologyParts parts = (*fabric)->topology();

@@ -138,19 +138,27 @@ std::string State::names_of(UnitKind kind) const {
   return names;
 }
 
-Result<DriveUnit*> State::find_accelerator(std::string_view name_or_bdf) {
+Result<DriveUnit*> State::find_device(UnitKind kind, std::string_view word, std::string_view name_or_bdf) {
   DriveUnit* const unit = find_unit(name_or_bdf);
-  if (unit != nullptr && unit->kind == UnitKind::accelerator) {
+  if (unit != nullptr && unit->kind == kind) {
     if (unit->trouble) return fail(*unit->trouble);
     return unit;
   }
-  const std::string names = names_of(UnitKind::accelerator);
-  return fail(
-      {.code = ErrorCode::not_found,
-       .doing = "opening the accelerator",
-       .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
-       .why = backend_ ? "there is no accelerator of this name" : why_nothing_moves_,
-       .cure = names.empty() ? "use a machine with accelerators, such as ai-server" : "its accelerators are " + names});
+  const std::string names = names_of(kind);
+  return fail({.code = backend_ ? ErrorCode::not_found : ErrorCode::unsupported,
+               .doing = fmt::format("opening the {}", word),
+               .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+               .why = backend_ ? fmt::format("there is no {} of this name", word) : why_nothing_moves_,
+               .cure = names.empty() ? fmt::format("use a machine that has a {}, such as training", word)
+                                     : fmt::format("there is {}", names)});
+}
+
+Result<DriveUnit*> State::find_accelerator(std::string_view name_or_bdf) {
+  return find_device(UnitKind::accelerator, "accelerator", name_or_bdf);
+}
+
+Result<DriveUnit*> State::find_dma_engine(std::string_view name_or_bdf) {
+  return find_device(UnitKind::dma_engine, "DMA engine", name_or_bdf);
 }
 
 Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
@@ -174,15 +182,23 @@ Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
   if (unit->trouble) return fail(*unit->trouble);
   if (unit->exporter) return unit;
   if (unit->why_no_memory) return fail(*unit->why_no_memory);
+  if (unit->kind == UnitKind::accelerator)
+    return refuse("its driver needs all of the memory that its window shows", "describe it with more memory");
   return refuse(unit->kind == UnitKind::drive ? "the drive has no controller memory buffer that takes data"
-                                              : "its driver needs all of the memory that it has",
-                unit->kind == UnitKind::drive ? "" : "describe it with more memory");
+                                              : "a DMA engine has no memory of its own",
+                "");
 }
 
 Result<Drive> State::drive(std::string_view name) {
   auto found = find_drive(name);
   if (!found) return std::unexpected(std::move(found.error()));
   return Drive(shared_from_this(), **found);
+}
+
+Result<DmaEngine> State::dma_engine(std::string_view name) {
+  auto found = find_dma_engine(name);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return DmaEngine(shared_from_this(), **found);
 }
 
 Result<Provider> State::provider(std::string_view name) {

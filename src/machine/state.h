@@ -18,13 +18,16 @@
 namespace barter::drivers::accelerator {
 class Accelerator;
 }
+namespace barter::drivers::dma_engine {
+class Engine;
+}
 
 namespace barter::machine {
 
-enum class UnitKind : std::uint8_t { drive, accelerator };
+enum class UnitKind : std::uint8_t { drive, accelerator, dma_engine };
 
 // One place that bytes are copied from and to, brought up: a drive, or a part of one that has a name of its own; or the memory
-// of an accelerator, as far as its window shows it. The parts of one drive share its exporter and importer. Members are
+// of an accelerator, as far as its window shows it; or a DMA engine, which has no bytes of its own. The parts of one drive share its exporter and importer. Members are
 // destroyed from the last to the first: what reaches the device goes before what drives it.
 struct DriveUnit {
   UnitKind kind = UnitKind::drive;
@@ -36,6 +39,7 @@ struct DriveUnit {
   std::optional<ControllerMemoryInfo> controller_memory;  // what its driver has read of it
   std::shared_ptr<EndpointFactory> driver;
   drivers::accelerator::Accelerator* accelerator = nullptr;  // `driver` owns it; null: not one
+  std::shared_ptr<drivers::dma_engine::Engine> dma_engine;   // null: not one
   std::shared_ptr<peer::OwnedExporter> exporter;             // null: the drive shares no memory
   std::shared_ptr<peer::DrivenImporter> importer;            // null: it does no DMA of its own, see `why_not_direct`
 
@@ -100,7 +104,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const Topology& topology() const { return topology_; }
   [[nodiscard]] std::span<const std::unique_ptr<DriveUnit>> drives() const { return drives_; }
-  [[nodiscard]] Backend& backend() { return *backend_; }
+  [[nodiscard]] bool can_move() const { return backend_ != nullptr; }
+  [[nodiscard]] Backend& backend() { return *backend_; }  // of a machine that can move
   // Something can be moved, and several threads may see to it.
   [[nodiscard]] bool runs_by_itself() const { return backend_ && backend_->runs_by_itself(); }
   // An error where nothing can be moved, which says why.
@@ -108,10 +113,12 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] peer::Exchange& exchange() { return *exchange_; }
 
   [[nodiscard]] Result<Drive> drive(std::string_view name);
+  [[nodiscard]] Result<DmaEngine> dma_engine(std::string_view name);
   [[nodiscard]] Result<Provider> provider(std::string_view name);
   [[nodiscard]] Result<Provider> nearest_provider(std::span<const Bdf> clients);
   [[nodiscard]] Result<DriveUnit*> find_drive(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_accelerator(std::string_view name_or_bdf);
+  [[nodiscard]] Result<DriveUnit*> find_dma_engine(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_provider(std::string_view name_or_bdf);
 
   // The device leaves: pulled out (what is in flight fails), or given up by its driver in good order (what is in flight ends
@@ -127,6 +134,8 @@ class State : public std::enable_shared_from_this<State> {
   // Any kind; null: none that was brought up has this name.
   [[nodiscard]] DriveUnit* find_unit(std::string_view name_or_bdf) const;
   [[nodiscard]] std::string names_of(UnitKind kind) const;
+  // A unit of a kind that is brought up with the machine or not at all; `word` is what people call it.
+  [[nodiscard]] Result<DriveUnit*> find_device(UnitKind kind, std::string_view word, std::string_view name_or_bdf);
 
   std::string name_;
   Topology topology_;

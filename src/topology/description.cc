@@ -20,8 +20,10 @@ constexpr TableReader::Ids kUsualRootPort{0x8086, 0x2030};    // Xeon Scalable
 constexpr TableReader::Ids kUsualSwitch{0x10b5, 0x8796};      // PLX PEX 8796
 constexpr TableReader::Ids kUsualDrive{0x1b36, 0x0010};       // the numbers that virtual NVMe drives have
 constexpr TableReader::Ids kUsualAccelerator{0x1b36, 0xba00};
+constexpr TableReader::Ids kUsualDmaEngine{0x1b36, 0xba01};
 constexpr std::uint32_t kNvmeClass = 0x010802;
 constexpr std::uint32_t kAcceleratorClass = 0x120000;
+constexpr std::uint32_t kDmaEngineClass = 0x088000;
 constexpr LinkDescription kUsualLink{.max = {16000, 4}};
 constexpr LinkDescription kUsualSwitchLink{.max = {16000, 16}};
 
@@ -33,9 +35,9 @@ class DescriptionParser {
   }
 
   Description read(const toml::table& root) {
-    TableReader reader(
-        errors_, root, "the machine",
-        {"name", "iommu", "cpu", "root_complex", "root_port", "switch", "drive", "accelerator", "function"});
+    TableReader reader(errors_, root, "the machine",
+                       {"name", "iommu", "cpu", "root_complex", "root_port", "switch", "drive", "accelerator",
+                        "dma_engine", "function"});
     machine_.name = reader.text("name", machine_.source);
     machine_.iommu = iommu(reader);
     if (reader.has("cpu")) read_cpu(reader);
@@ -44,6 +46,7 @@ class DescriptionParser {
     for (const toml::table* table : reader.tables("switch", limits::kParts)) read_switch(*table);
     for (const toml::table* table : reader.tables("drive", limits::kParts)) read_drive(*table);
     for (const toml::table* table : reader.tables("accelerator", limits::kParts)) read_accelerator(*table);
+    for (const toml::table* table : reader.tables("dma_engine", limits::kParts)) read_dma_engine(*table);
     for (const toml::table* table : reader.tables("function", limits::kParts)) read_function(*table);
     if (machine_.root_complexes.empty())
       errors_.report(0, "the machine has no root complex", "add [[root_complex]] with a name");
@@ -145,7 +148,7 @@ class DescriptionParser {
     part.downstream.push_back(std::move(port));
   }
 
-  // What [[drive]], [[accelerator]] and [[function]] have in common.
+  // What all devices have in common, with and without a model.
   FunctionDescription endpoint(TableReader& reader, TableReader::Ids usual) {
     const auto ids = reader.ids("id", usual);
     FunctionDescription function{.name = reader.name("name"),
@@ -233,6 +236,17 @@ class DescriptionParser {
       reader.report("copy_channels", fmt::format("{} has {} channels", function.name, channels),
                     fmt::format("give it 1 to {} in all", limits::kChannelsOfAccelerator));
     function.accelerator = part;
+    machine_.functions.push_back(std::move(function));
+  }
+
+  void read_dma_engine(const toml::table& table) {
+    TableReader reader(errors_, table, "[[dma_engine]]",
+                       {"name", "below", "function", "id", "link", "link_now", "acs", "ats", "channels", "segments"});
+    FunctionDescription function = endpoint(reader, kUsualDmaEngine);
+    function.class_code = kDmaEngineClass;
+    function.dma_engine = DmaEngineDescription{
+        .channels = static_cast<std::uint8_t>(reader.integer("channels", 4, 1, limits::kChannelsOfDmaEngine)),
+        .segments = static_cast<std::uint16_t>(reader.integer("segments", 256, 1, limits::kSegmentsOfDmaEngine))};
     machine_.functions.push_back(std::move(function));
   }
 

@@ -87,8 +87,13 @@ struct BarDescription {
   bool is_prefetchable = true;
 };
 
-// An endpoint function. With `drive` or `accelerator` it has a model that works; without a model it is topology only: it enumerates and
-// has BARs, and a request to it is answered as Unsupported Request.
+struct DmaEngineDescription {
+  std::uint8_t channels = 4;
+  std::uint16_t segments = 256;  // of the longest list that it takes
+};
+
+// An endpoint function. With `drive`, `accelerator` or `dma_engine` it has a model that works; without a model it is topology only:
+// it enumerates and has BARs, and a request to it is answered as Unsupported Request.
 struct FunctionDescription {
   std::string name;
   std::string below;          // the port or, for a root complex integrated endpoint, the root complex
@@ -102,6 +107,7 @@ struct FunctionDescription {
   std::vector<BarDescription> bars;  // of functions without a model
   std::optional<DriveDescription> drive;
   std::optional<AcceleratorDescription> accelerator;
+  std::optional<DmaEngineDescription> dma_engine;
 };
 
 struct Description {

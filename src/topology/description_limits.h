@@ -23,6 +23,8 @@ inline constexpr std::uint64_t kNamespaceBytes = 16_TiB;
 inline constexpr std::uint64_t kControllerMemoryBytes = 64_GiB;
 inline constexpr std::uint64_t kAcceleratorMemoryBytes = 1_TiB;
 inline constexpr std::uint64_t kChannelsOfAccelerator = 32;
+inline constexpr std::uint64_t kChannelsOfDmaEngine = 16;
+inline constexpr std::uint64_t kSegmentsOfDmaEngine = 65535;
 inline constexpr std::uint64_t kBarBytes = 1_TiB;
 inline constexpr std::uint64_t kBar32Bytes = 512_MiB;  // all 32-bit BARs share what is left below 4 GiB
 

@@ -45,7 +45,7 @@ TEST(Description, EveryBuiltinMachineParses) {
     EXPECT_EQ(machine->name, builtin.name);
     names.emplace_back(builtin.name);
   }
-  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "two-nvme"));
+  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "training", "two-nvme"));
   EXPECT_FALSE(find_builtin_machine("three-nvme"));
 }
 
@@ -154,6 +154,12 @@ memory = "16 GiB"
 window = "256 MiB"
 copy_channels = 1
 compute_channels = 3
+[[dma_engine]]
+name = "e"
+below = "sw.0"
+function = 3
+channels = 7
+segments = 12
 [[function]]
 name = "f"
 below = "sw.0"
@@ -212,14 +218,19 @@ class = 0x120000
   EXPECT_EQ(accelerator.accelerator->copy_channels, 1);
   EXPECT_EQ(accelerator.accelerator->compute_channels, 3);
   EXPECT_FALSE(accelerator.drive);
-  const FunctionDescription& function = machine->functions.at(2);
+  const FunctionDescription& engine = machine->functions.at(2);
+  EXPECT_EQ(engine.device_id, 0xba01);
+  EXPECT_EQ(engine.class_code, 0x088000u);
+  EXPECT_EQ(engine.dma_engine->channels, 7);
+  EXPECT_EQ(engine.dma_engine->segments, 12);
+  const FunctionDescription& function = machine->functions.at(3);
   EXPECT_EQ(function.vendor_id, 0x10ee);
   ASSERT_EQ(function.bars.size(), 1u);
   EXPECT_EQ(function.bars[0].index, 2);
   EXPECT_EQ(function.bars[0].size_bytes, 8589934592u);
   EXPECT_TRUE(function.bars[0].is_64bit);
   EXPECT_FALSE(function.bars[0].is_prefetchable);
-  EXPECT_EQ(machine->functions.at(3).function, 1);
+  EXPECT_EQ(machine->functions.at(4).function, 1);
   EXPECT_FALSE(machine->functions.at(0).ats);
   EXPECT_TRUE(function.ats);
 }
@@ -309,6 +320,9 @@ TEST(Description, RefusesAbsurdValues) {
       {accelerator("memory = \"1 GiB\"\ncopy_channels = 31"), "a has 33 channels; give it 1 to 32 in all"},
       {accelerator("memory = \"1 GiB\"\ncopy_channels = 33"), "it must be from 0 to 32"},
       {accelerator("memory = \"1 GiB\"\ncmb = \"1 MiB\""), "[[accelerator]] has no key 'cmb'"},
+      {"[[dma_engine]]\nname = \"e\"\nbelow = \"sw0.0\"\nchannels = 17", "it must be from 1 to 16"},
+      {"[[dma_engine]]\nname = \"e\"\nbelow = \"sw0.0\"\nsegments = 0", "it must be from 1 to 65535"},
+      {"[[dma_engine]]\nname = \"e\"\nbelow = \"sw0.0\"\nmemory = 1", "[[dma_engine]] has no key 'memory'"},
       {drive("cmb = \"3 MiB\""), "a power of two of at least 4 KiB"},
       {drive("cmb = 2048"), "a power of two of at least 4 KiB"},
       {drive("cmb = \"1 TiB\""), "it must be from 0 to 68719476736"},

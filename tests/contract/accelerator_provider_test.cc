@@ -106,4 +106,36 @@ TEST(AcceleratorProvider, ItsCopyEngineIsAnEndpoint) {
   EXPECT_FALSE((*endpoint)->submit({.bytes = 512_KiB, .memory = {&memory, 1}}));
 }
 
+// From one accelerator's memory to the other's, by an engine that has none.
+TEST(AcceleratorProvider, ADmaEngineMovesBetweenTwoAccelerators) {
+  auto machine = barter::Machine::open("training");
+  ASSERT_TRUE(machine) << machine.error().message();
+  EXPECT_EQ(machine->dma_engine_names(), std::vector<std::string>{"dma0"});
+  EXPECT_FALSE(machine->dma_engine("gpu0"));
+  EXPECT_FALSE(machine->provider("dma0"));
+  EXPECT_FALSE(machine->drive("dma0"));
+  const auto engine = machine->dma_engine("dma0");
+  ASSERT_TRUE(engine) << engine.error().message();
+  auto from = machine->provider("gpu0")->allocate(40_MiB);
+  auto to = machine->provider("gpu1")->allocate(40_MiB);
+  ASSERT_TRUE(from && to);
+  const auto bytes = pattern(40_MiB);
+  std::ranges::copy(bytes, from->cpu_bytes().begin());
+  auto source = engine->map(*from, {.access = barter::Access::read});
+  auto target = engine->map(*to, {.access = barter::Access::write});
+  ASSERT_TRUE(source && target);
+  EXPECT_EQ(source->route(), barter::Route::bus_address);
+  const auto read = source->lease();
+  const auto written = target->lease();
+  const auto before = machine->state()->backend().traffic();
+  const auto moved = barter::move_bytes(*engine, *read, *written, {.bytes = 39_MiB, .from_offset = 3, .to_offset = 5});
+  EXPECT_TRUE(moved) << moved.error().message();
+  EXPECT_EQ(machine->state()->backend().traffic()->data_bytes, before->data_bytes) << "not by way of host memory";
+  EXPECT_TRUE(std::ranges::equal(to->cpu_bytes().subspan(5, 39_MiB), std::span(bytes).subspan(3, 39_MiB)));
+  EXPECT_EQ(to->cpu_bytes()[4], std::byte{0});
+  EXPECT_FALSE(barter::move_bytes(*engine, *written, *read)) << "mapped the other way round";
+  EXPECT_FALSE(barter::move_bytes(*engine, *read, *written, {.bytes = 40_MiB, .to_offset = 1}));
+  EXPECT_FALSE(barter::move_bytes(*engine, *read, barter::Lease{}));
+}
+
 }  // namespace

@@ -16,3 +16,4 @@
 #include <barter/topology.hpp>
 #include <barter/units.hpp>
 #include <barter/verdict.hpp>
+#include <barter/workloads.hpp>

@@ -12,6 +12,7 @@
 #include "cli/verb_bind.h"
 #include "cli/verb_copy.h"
 #include "cli/verb_doctor.h"
+#include "cli/verb_run.h"
 #include "cli/verb_topo.h"
 #include "cli/verb_why.h"
 
@@ -20,15 +21,16 @@ namespace {
 using barter::cli::BindArguments;
 using barter::cli::CopyArguments;
 using barter::cli::DoctorArguments;
+using barter::cli::RunArguments;
 using barter::cli::TopoArguments;
 using barter::cli::WhyArguments;
 
 constexpr const char* kAbout =
     "Moves data straight between PCIe devices, and says which pair can do so and why another can't.";
 constexpr const char* kExitCodes =
-    "Exit status: 0 done, whatever was found; 1 done, but bytes differ (copy --verify) or a probe failed (doctor "
-    "--probe); 2 an\n"
-    "error, which is printed.\n";
+    "Exit status: 0 done, whatever was found; 1 done, but bytes differ (copy --verify, run) or a probe failed (doctor "
+    "--probe);\n"
+    "2 an error, which is printed.\n";
 constexpr const char* kCopyExamples =
     "Examples:\n"
     "  barter copy nvme0 nvme1 --machine two-nvme --attach nvme0=disk.img --verify\n"
@@ -58,6 +60,13 @@ constexpr const char* kDoctorExamples =
     "  barter doctor --machine lspci:server.txt --cpu amd:25 --json\n"
     "  sudo barter doctor --probe nvme0n1@1GiB+1MiB nvme1n1@1GiB+1MiB   writes there, and puts back what was there\n"
     "  barter doctor --machine two-nvme --probe nvme0@0+1MiB nvme1@0+1MiB\n";
+
+constexpr const char* kRunExamples =
+    "It writes over the drives and the memory of its machine. --policy disabled is its twin by way of host memory.\n"
+    "Examples:\n"
+    "  barter run load\n"
+    "  barter run load --size 1GiB --policy disabled --json\n"
+    "  barter run load --machine ai-server --policy required\n";
 
 std::string machines_help() {
   std::string names = "host";
@@ -137,6 +146,22 @@ void add_doctor(CLI::App& app, DoctorArguments& arguments, std::function<int()>&
   doctor->callback([&arguments, &verb] { verb = [&arguments] { return run_doctor(arguments); }; });
 }
 
+void add_run(CLI::App& app, RunArguments& arguments, std::function<int()>& verb) {
+  CLI::App* run = app.add_subcommand("run", "run a whole workload, direct or by way of host memory, and measure it");
+  std::string names;
+  for (const barter::WorkloadInfo& workload : barter::known_workloads())
+    names += fmt::format("{}{}: {}", names.empty() ? "" : "; ", workload.name, workload.about);
+  run->add_option("name", arguments.name, names)->required();
+  run->add_option("--machine", arguments.machine, machines_help() + " (default: the workload's own, training)");
+  run->add_option("--size", arguments.size, "how much to move, such as 1GiB");
+  run->add_option("--policy", arguments.policy, "required, preferred, enabled or disabled")->capture_default_str();
+  run->add_option("--seed", arguments.seed, "of the files, and of a software machine's run")->capture_default_str();
+  run->add_flag("--stepped", arguments.stepped, "a software machine in one thread, the same run for the same seed");
+  run->add_flag("--json", arguments.json, "for programs");
+  run->footer(kRunExamples);
+  run->callback([&arguments, &verb] { verb = [&arguments] { return run_run(arguments); }; });
+}
+
 int run(int argc, char** argv) {
   CLI::App app(kAbout, "barter");
   app.set_version_flag("--version", std::string("barter ") + BARTER_VERSION);
@@ -148,11 +173,13 @@ int run(int argc, char** argv) {
   WhyArguments why;
   BindArguments bind;
   DoctorArguments doctor;
+  RunArguments workload;
   add_topo(app, topo, verb);
   add_why(app, why, verb);
   add_copy(app, copy, verb);
   add_bind(app, bind, verb);
   add_doctor(app, doctor, verb);
+  add_run(app, workload, verb);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -121,10 +121,11 @@ class ManagedMemory {
   [[nodiscard]] Result<void> move_to_host(MemoryRange range = {}, MoveOptions options = {});
   [[nodiscard]] Result<std::vector<Residence>> where(MemoryRange range = {}) const;
 
-  // The right for a drive's DMA to reach a range, by the decision of whoever owns the memory that its pages are in: pages in
+  // The right for a device's DMA to reach a range, by the decision of whoever owns the memory that its pages are in: pages in
   // a device direct, or, where the owner says so or there is no way, in host memory, after they have moved there. Offset and
   // bytes need not be whole pages.
   [[nodiscard]] Result<ManagedMapping> map(const Drive& importer, MapOptions options = {}) const;
+  [[nodiscard]] Result<ManagedMapping> map(const DmaEngine& importer, MapOptions options = {}) const;
 
   // Pages that were lost are host pages again, all zero.
   [[nodiscard]] Result<void> renew(MemoryRange range = {});

@@ -73,16 +73,30 @@ Result<void> ManagedMemory::move_to_host(MemoryRange range, MoveOptions options)
 
 Result<std::vector<Residence>> ManagedMemory::where(MemoryRange range) const { return pages().where(range); }
 
-Result<ManagedMapping> ManagedMemory::map(const Drive& importer, MapOptions options) const {
-  if (importer.machine_state().get() != &unit_->machine())
-    return other_machine("mapping managed memory for", importer.name());
-  if (!importer.unit().importer && importer.unit().why_not_direct) return fail(*importer.unit().why_not_direct);
-  if (!importer.unit().importer)
+namespace {
+
+// A drive or an engine.
+template <class Importer>
+Result<ManagedMapping> map_for(const machine::ManagedUnit& memory, const Importer& importer, MapOptions options) {
+  constexpr const char* kDoing = "mapping managed memory for";
+  if (importer.machine_state().get() != &memory.machine()) return other_machine(kDoing, importer.name());
+  const machine::DriveUnit& unit = importer.unit();
+  if (!unit.importer && unit.why_not_direct) return fail(*unit.why_not_direct);
+  if (!unit.importer)
     return fail({.code = ErrorCode::unsupported,
-                 .doing = "mapping managed memory for",
+                 .doing = kDoing,
                  .subject = importer.name(),
                  .why = "it does no DMA of its own"});
-  return pages().map(*importer.unit().importer, options, MoveOptions{}.deadline);
+  return memory.pages().map(*unit.importer, options, MoveOptions{}.deadline);
+}
+
+}  // namespace
+
+Result<ManagedMapping> ManagedMemory::map(const Drive& importer, MapOptions options) const {
+  return map_for(*unit_, importer, options);
+}
+Result<ManagedMapping> ManagedMemory::map(const DmaEngine& importer, MapOptions options) const {
+  return map_for(*unit_, importer, options);
 }
 
 Result<void> ManagedMemory::renew(MemoryRange range) { return pages().renew(range); }

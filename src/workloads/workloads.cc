@@ -17,12 +17,17 @@ struct Entry {
   Result<WorkloadReport> (*run)(const Machine& machine, const WorkloadOptions& options);
 };
 
-const std::array<Entry, 2>& entries() {
-  static const std::array<Entry, 2> all = {{
+const std::array<Entry, 3>& entries() {
+  static const std::array<Entry, 3> all = {{
       {{.name = "load",
         .about = "many files of mixed sizes from drives into accelerators, and back as a checkpoint",
         .bytes = workloads::kLoadBytes},
        workloads::run_load},
+      {{.name = "migrate",
+        .about =
+            "managed memory moves between host and two accelerators while a DMA engine reads it and the CPU touches it",
+        .bytes = workloads::kMigrateBytes},
+       workloads::run_migrate},
       {{.name = "neighbour",
         .about = "an application works on host memory while files are loaded, direct and by way of host memory",
         .bytes = workloads::kNeighbourBytes},

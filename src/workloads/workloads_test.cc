@@ -214,5 +214,45 @@ TEST(WorkloadSums, TellOneWrongByte) {
   EXPECT_TRUE(std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; }));
 }
 
+// Nothing is lost over 10,000 moves, and every read is of one version.
+TEST(WorkloadMigrate, NothingIsLostWhileAllOfItMoves) {
+  const Machine machine = open("training", {.threaded = true});
+  const auto report = run_workload("migrate", machine, {.bytes = 1_MiB});
+  if (!report && report.error().doing == "making memory whose pages can move")
+    GTEST_SKIP() << "skipped: " << report.error().message();
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_TRUE(report->verified);
+  EXPECT_EQ(report->route, CopyRoute::peer);
+  const auto measure = [&](std::string_view name) {
+    return std::ranges::find(report->measures, name, &WorkloadMeasure::name)->value;
+  };
+  EXPECT_EQ(measure("moves"), 10000);
+  EXPECT_EQ(measure("wrong"), 0);
+  EXPECT_EQ(measure("pages_lost"), 0);
+  EXPECT_EQ(measure("pages_by_refusal"), 0) << "below one switch each page is reached where it is";
+  EXPECT_GT(measure("pages_by_touch"), 0);
+  EXPECT_GT(measure("reads"), 0);
+}
+
+TEST(WorkloadMigrate, ItsTwinReadsHostPages) {
+  const Machine machine = open("training", {.threaded = true});
+  const auto report = run_workload("migrate", machine, {.bytes = 256_KiB, .policy = P2p::disabled});
+  if (!report && report.error().doing == "making memory whose pages can move")
+    GTEST_SKIP() << "skipped: " << report.error().message();
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_TRUE(report->verified);
+  EXPECT_EQ(report->route, CopyRoute::host);
+  EXPECT_GE(report->host_memory_bytes, report->bytes);
+}
+
+TEST(WorkloadMigrate, SaysWhatItsMachineLacks) {
+  const auto stepped = run_workload("migrate", open("training"));
+  ASSERT_FALSE(stepped);
+  EXPECT_THAT(stepped.error().message(), HasSubstr("threaded"));
+  const auto bare = run_workload("migrate", open("two-nvme", {.threaded = true}));
+  ASSERT_FALSE(bare);
+  EXPECT_THAT(bare.error().message(), HasSubstr("0 accelerators and 0 DMA engines"));
+}
+
 }  // namespace
 }  // namespace barter::workloads

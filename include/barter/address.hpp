@@ -53,10 +53,19 @@ using BusAddress = Address<struct BusAddressKind>;
 using DmaAddress = Address<struct DmaAddressKind>;
 using BarOffset = Address<struct BarOffsetKind>;
 
-// Contiguous memory as one device's DMA sees it.
+// What the address of a segment is to whoever routes the device's requests.
+enum class SegmentKind : std::uint8_t {
+  iova,         // one that the device's DMA domain gave: where there is an IOMMU, it translates it
+  bus_address,  // where the memory lies on the bus; no IOMMU has a part in it
+  pointer,      // an address of this process, of which the driver in the kernel makes one for the device
+};
+
+// Contiguous memory as one device's DMA sees it. Segments of different kinds may stand in one list, and are never one
+// segment, however their numbers go on.
 struct DmaSegment {
   DmaAddress address;
   std::uint64_t bytes = 0;
+  SegmentKind kind = SegmentKind::iova;
   friend constexpr auto operator<=>(const DmaSegment&, const DmaSegment&) = default;
 };
 

@@ -28,6 +28,11 @@ struct DrivePart {
 // to the memory, and the other way round. The lease must live until the call returns, which is all that it need do.
 [[nodiscard]] Result<void> read(const Drive& drive, DrivePart from, const Lease& into);
 [[nodiscard]] Result<void> write(const Drive& drive, DrivePart to, const Lease& from);
+// The same with memory of several mappings, as if they were one after the other. They may be of different devices, and reached
+// by different routes; one command of the drive may serve several of them. An error before anything was moved, if the drive
+// can't go on from one to the next: to be sure, let each begin and end at a 4 KiB page.
+[[nodiscard]] Result<void> read(const Drive& drive, DrivePart from, std::span<const Lease> into);
+[[nodiscard]] Result<void> write(const Drive& drive, DrivePart to, std::span<const Lease> from);
 
 // Which way the bytes of a transfer to or from a pointer went.
 struct IoReport {

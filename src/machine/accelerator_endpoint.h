@@ -33,6 +33,7 @@ class AcceleratorEndpoint final : public Endpoint {
   [[nodiscard]] std::uint32_t block_bytes() const override { return 1; }
   [[nodiscard]] std::uint64_t max_piece_bytes() const override { return kPieceBytes; }
   [[nodiscard]] std::uint32_t capacity() const override { return static_cast<std::uint32_t>(pieces_.size()); }
+  [[nodiscard]] peer::SegmentLimits segment_limits() const override { return {.max_segments = channel_->capacity()}; }
   [[nodiscard]] bool is_read_only() const override { return false; }
   [[nodiscard]] Result<void> reserve(std::uint64_t, std::uint64_t) override { return {}; }
   // One command for each segment of the memory: ErrorCode::exhausted when there is no room for all of them.

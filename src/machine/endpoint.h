@@ -11,6 +11,7 @@
 #include "barter/result.hpp"
 #include "barter/units.hpp"
 #include "pci/function.h"
+#include "peer/segments.h"
 
 namespace barter::machine {
 
@@ -40,6 +41,8 @@ class Endpoint {
   [[nodiscard]] virtual std::uint32_t block_bytes() const = 0;
   [[nodiscard]] virtual std::uint64_t max_piece_bytes() const = 0;
   [[nodiscard]] virtual std::uint32_t capacity() const = 0;  // pieces in flight
+  // What the memory of a piece must be like; by default, anything goes.
+  [[nodiscard]] virtual peer::SegmentLimits segment_limits() const { return {}; }
   [[nodiscard]] virtual bool is_read_only() const = 0;
 
   // Makes sure that writes to this part won't fail for want of space, where that can be said beforehand.

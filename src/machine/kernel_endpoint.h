@@ -40,6 +40,9 @@ class KernelEndpoint final : public Endpoint {
   [[nodiscard]] std::uint32_t block_bytes() const override { return block_bytes_; }
   [[nodiscard]] std::uint64_t max_piece_bytes() const override;
   [[nodiscard]] std::uint32_t capacity() const override { return capacity_; }
+  [[nodiscard]] peer::SegmentLimits segment_limits() const override {
+    return {.max_segments = linux_os::FileQueue::kMaxPieces};
+  }
   [[nodiscard]] bool is_read_only() const override;
   [[nodiscard]] Result<void> reserve(std::uint64_t offset, std::uint64_t bytes) override;
   [[nodiscard]] Result<void> end_at(std::uint64_t bytes) override;

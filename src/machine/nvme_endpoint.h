@@ -38,6 +38,7 @@ class NvmeEndpoint final : public Endpoint {
   [[nodiscard]] std::uint32_t block_bytes() const override { return space_.block_bytes; }
   [[nodiscard]] std::uint64_t max_piece_bytes() const override { return max_piece_bytes_; }
   [[nodiscard]] std::uint32_t capacity() const override { return queue_->capacity(); }
+  [[nodiscard]] peer::SegmentLimits segment_limits() const override { return queue_->segment_limits(); }
   [[nodiscard]] bool is_read_only() const override { return space_.write_protected; }
   [[nodiscard]] Result<void> reserve(std::uint64_t offset, std::uint64_t bytes) override;
   [[nodiscard]] Result<void> submit(const Piece& piece) override;

@@ -5,13 +5,12 @@
 #include <cstring>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
 #include "machine/state.h"
+#include "peer/segments.h"
 #include "transfer/drive_io.h"
-#include "transfer/staging.h"
 
 namespace barter {
 namespace {
@@ -43,22 +42,53 @@ Result<void> check_part(const Drive& drive, Direction direction, const DrivePart
   return {};
 }
 
-// Moves all of it, a few pieces at a time. After an error the endpoint goes before the memory does, and a queue pair that
-// is gone starts no more DMA.
+// Can the drive be told all of this memory? Asked before anything is moved.
+Result<void> check_pieces(const machine::Endpoint& endpoint, const Drive& drive, Direction direction,
+                          const DrivePart& part, std::span<const DmaSegment> memory) {
+  peer::SegmentCutter cutter(memory);
+  cutter.skip(part.memory_offset);
+  peer::SegmentList piece;
+  for (std::uint64_t done = 0; done < part.bytes;) {
+    const auto bytes = cutter.take({.max_bytes = std::min(part.bytes - done, endpoint.max_piece_bytes()),
+                                    .granularity_bytes = endpoint.block_bytes()},
+                                   endpoint.segment_limits(), piece);
+    if (!bytes) {
+      auto error = refuse(ErrorCode::invalid_argument, drive, direction,
+                          fmt::format("{} bytes into the memory, the drive can't be told where it is: {}",
+                                      part.memory_offset + done, explain(bytes.error())));
+      error.error().cure = "let every part of the memory begin and end at a page of 4096 bytes";
+      return error;
+    }
+    done += *bytes;
+  }
+  return {};
+}
+
+// Moves all of it, a few pieces at a time, each as long as the drive takes it. After an error the endpoint goes before the
+// memory does, and a queue pair that is gone starts no more DMA.
 Result<void> move(machine::Endpoint& endpoint, base::Clock& clock, Direction direction, const DrivePart& part,
                   std::span<const DmaSegment> memory) {
   std::array<machine::PieceResult, kInFlight> results;
-  std::vector<DmaSegment> piece_memory;
+  const peer::SegmentLimits limits = endpoint.segment_limits();
+  peer::SegmentCutter cutter(memory);
+  cutter.skip(part.memory_offset);
+  peer::SegmentList piece;
   std::uint64_t submitted = 0;
   std::uint32_t in_flight = 0;
   while (submitted < part.bytes || in_flight > 0) {
     while (submitted < part.bytes && in_flight < std::min(kInFlight, endpoint.capacity())) {
-      const std::uint64_t bytes = std::min(part.bytes - submitted, endpoint.max_piece_bytes());
-      transfer::cut(memory, part.memory_offset + submitted, bytes, piece_memory);
-      if (auto sent = endpoint.submit(
-              {.direction = direction, .offset = part.offset + submitted, .bytes = bytes, .memory = piece_memory});
-          !sent)
-        return sent;
+      peer::SegmentCutter ahead = cutter;
+      const std::uint64_t bytes = ahead
+                                      .take({.max_bytes = std::min(part.bytes - submitted, endpoint.max_piece_bytes()),
+                                             .granularity_bytes = endpoint.block_bytes()},
+                                            limits, piece)
+                                      .value();  // check_pieces
+      auto sent =
+          endpoint.submit({.direction = direction, .offset = part.offset + submitted, .bytes = bytes, .memory = piece});
+      // A piece of many segments may want more room than the one before it.
+      if (!sent && sent.error().code == ErrorCode::exhausted && in_flight > 0) break;
+      if (!sent) return sent;
+      cutter = ahead;
       submitted += bytes;
       ++in_flight;
     }
@@ -79,10 +109,9 @@ Result<void> move(machine::Endpoint& endpoint, base::Clock& clock, Direction dir
   return {};
 }
 
-Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction, const Lease& lease) {
-  std::uint64_t memory_bytes = 0;
-  for (const DmaSegment& segment : lease.segments()) memory_bytes += segment.bytes;
-  if (memory_bytes == 0) return refuse(ErrorCode::invalid_argument, drive, direction, "the lease is empty");
+// What is wrong with a lease for this transfer, or nothing.
+Result<void> check_lease(const Drive& drive, Direction direction, const Lease& lease) {
+  if (lease.segments().empty()) return refuse(ErrorCode::invalid_argument, drive, direction, "the lease is empty");
   if (lease.importer() != drive.bdf())
     return refuse(ErrorCode::invalid_argument, drive, direction,
                   fmt::format("the memory is mapped for {}, not for this drive", lease.importer().to_string()));
@@ -91,11 +120,24 @@ Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction
     return refuse(ErrorCode::invalid_argument, drive, direction,
                   direction == Direction::from_endpoint ? "the memory is mapped for reading only"
                                                         : "the memory is mapped for writing only");
-  if (part.bytes == 0 && part.memory_offset < memory_bytes) part.bytes = memory_bytes - part.memory_offset;
-  if (auto checked = check_part(drive, direction, part, memory_bytes); !checked) return checked;
+  return {};
+}
+
+Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction, std::span<const Lease> leases) {
+  if (leases.empty()) return refuse(ErrorCode::invalid_argument, drive, direction, "there is no memory");
+  peer::SegmentList memory;
+  for (const Lease& lease : leases) {
+    if (auto checked = check_lease(drive, direction, lease); !checked) return checked;
+    for (const DmaSegment& segment : lease.segments()) peer::append(memory, segment);
+  }
+  const auto size = peer::size_of(memory);
+  if (!size) return refuse(ErrorCode::invalid_argument, drive, direction, std::string(explain(size.error())));
+  if (part.bytes == 0 && part.memory_offset < *size) part.bytes = *size - part.memory_offset;
+  if (auto checked = check_part(drive, direction, part, *size); !checked) return checked;
   auto endpoint = drive.unit().driver->open_endpoint(kInFlight);
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
-  return move(**endpoint, drive.machine_state()->backend().clock(), direction, part, lease.segments());
+  if (auto checked = check_pieces(**endpoint, drive, direction, part, memory); !checked) return checked;
+  return move(**endpoint, drive.machine_state()->backend().clock(), direction, part, memory);
 }
 
 // `bytes` are the program's; the buffer between is as large.
@@ -122,9 +164,15 @@ Result<void> move_by_buffer(const Drive& drive, DrivePart part, Direction direct
 }  // namespace
 
 Result<void> read(const Drive& drive, DrivePart from, const Lease& into) {
-  return move_leased(drive, from, Direction::from_endpoint, into);
+  return move_leased(drive, from, Direction::from_endpoint, {&into, 1});
 }
 Result<void> write(const Drive& drive, DrivePart to, const Lease& from) {
+  return move_leased(drive, to, Direction::to_endpoint, {&from, 1});
+}
+Result<void> read(const Drive& drive, DrivePart from, std::span<const Lease> into) {
+  return move_leased(drive, from, Direction::from_endpoint, into);
+}
+Result<void> write(const Drive& drive, DrivePart to, std::span<const Lease> from) {
   return move_leased(drive, to, Direction::to_endpoint, from);
 }
 Result<void> transfer::read_by_buffer(const Drive& drive, DrivePart from, std::span<std::byte> into) {

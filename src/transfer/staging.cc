@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "peer/segments.h"
+
 namespace barter::transfer {
 namespace {
 
@@ -38,19 +40,8 @@ std::unexpected<NotStaged> not_staged(peer::NotMapped refusal) {
 }  // namespace
 
 void cut(std::span<const DmaSegment> whole, std::uint64_t offset, std::uint64_t bytes, std::vector<DmaSegment>& part) {
-  part.clear();
-  for (const DmaSegment& segment : whole) {
-    if (bytes == 0) break;
-    if (offset >= segment.bytes) {
-      offset -= segment.bytes;
-      continue;
-    }
-    const std::uint64_t taken = std::min(segment.bytes - offset, bytes);
-    part.push_back({segment.address + offset, taken});
-    bytes -= taken;
-    offset = 0;
-  }
-  assert(bytes == 0);
+  [[maybe_unused]] const auto done = peer::cut(whole, {.offset = offset, .bytes = bytes}, part);
+  assert(done);
 }
 
 DirectStagingResult DirectStaging::create(machine::State& machine, machine::DriveUnit& source,

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <span>
 #include <string>
 #include <utility>
@@ -95,6 +97,86 @@ TEST(Api, TheOwnerDecidesAndTakesBack) {
   std::vector<std::byte> found(1_MiB);
   ASSERT_TRUE(barter::read(client, {.offset = 8_MiB}, found));
   EXPECT_EQ(found, bytes);
+}
+
+// Memory in three pieces, of three devices and by two routes, is one memory to a drive: 1 MiB is read into it and written
+// back. One piece is reached by bus address, the next one through the host bridge and its IOMMU, the last one is the drive's
+// own.
+TEST(Api, OneReadIntoMemoryOfSeveralDevices) {
+  const std::string file = testing::TempDir() + "barter-api-several-devices.toml";
+  std::ofstream(file) << R"(
+name = "several-devices"
+iommu = "translate"
+[[root_complex]]
+name = "rc0"
+turns_reads = true
+turns_writes = true
+[[root_port]]
+name = "rp0"
+below = "rc0"
+[[root_port]]
+name = "rp1"
+below = "rc0"
+[[switch]]
+name = "sw0"
+below = "rp0"
+ports = 3
+[[accelerator]]
+name = "gpu0"
+below = "sw0.0"
+memory = "16 MiB"
+[[drive]]
+name = "nvme0"
+below = "sw0.1"
+size = "64 MiB"
+[[drive]]
+name = "nvme1"
+below = "sw0.2"
+size = "64 MiB"
+cmb = "4 MiB"
+[[drive]]
+name = "nvme2"
+below = "rp1"
+size = "64 MiB"
+cmb = "4 MiB"
+)";
+  auto machine = barter::Machine::open(file);
+  std::filesystem::remove(file);
+  ASSERT_TRUE(machine) << machine.error().message();
+  const barter::Drive drive = *machine->drive("nvme1");
+  auto near = machine->provider("gpu0")->allocate(300_KiB);
+  auto far = machine->provider("nvme2")->allocate(500_KiB);
+  auto own = drive.memory()->allocate(224_KiB);
+  std::vector<barter::Mapping> mappings;
+  std::vector<barter::Lease> leases;
+  for (const barter::Region* region : {&*near, &*far, &*own}) {
+    auto mapping = drive.map(*region);
+    ASSERT_TRUE(mapping) << mapping.error().message();
+    leases.push_back(std::move(*mapping->lease()));
+    mappings.push_back(std::move(*mapping));
+  }
+  EXPECT_EQ(leases[0].segments()[0].kind, barter::SegmentKind::bus_address);
+  EXPECT_EQ(leases[1].segments()[0].kind, barter::SegmentKind::iova);
+  const auto bytes = pattern(1_MiB);
+  ASSERT_TRUE(barter::write(drive, {.offset = 1_MiB}, bytes));
+  const auto read = barter::read(drive, {.offset = 1_MiB}, std::span<const barter::Lease>(leases));
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_TRUE(std::ranges::equal(near->cpu_bytes(), std::span(bytes).first(300_KiB)));
+  EXPECT_TRUE(std::ranges::equal(far->cpu_bytes(), std::span(bytes).subspan(300_KiB, 500_KiB)));
+  EXPECT_TRUE(std::ranges::equal(own->cpu_bytes(), std::span(bytes).last(224_KiB)));
+  // A part of it, across two seams.
+  ASSERT_TRUE(barter::write(drive, {.offset = 8_MiB, .bytes = 600_KiB, .memory_offset = 298_KiB}, leases));
+  std::vector<std::byte> found(600_KiB);
+  ASSERT_TRUE(barter::read(drive, {.offset = 8_MiB}, found));
+  EXPECT_TRUE(std::ranges::equal(found, std::span(bytes).subspan(298_KiB, 600_KiB)));
+  // What makes no sense moves nothing.
+  EXPECT_FALSE(barter::read(drive, {}, std::span<const barter::Lease>()));
+  leases.emplace_back();
+  EXPECT_FALSE(barter::read(drive, {.bytes = 512}, leases));
+  leases.pop_back();
+  auto foreign = machine->drive("nvme0")->map(*near);
+  leases.push_back(std::move(*foreign->lease()));
+  EXPECT_FALSE(barter::read(drive, {.bytes = 512}, leases));
 }
 
 TEST(Api, OneProviderForManyClients) {

@@ -157,6 +157,9 @@ Result<QueueParts> ControllerImpl::allocate(const QueueOptions& options, std::ui
                    .namespaces = inventory_.namespaces,
                    .rules = {.page_log2 = device_.page_log2,
                              .sgl = device_.options.use_sgl ? inventory_.identity.sgl : SglSupport::none},
+                   .own_memory = memory_info_
+                                     ? DmaSegment{{controller_memory_address().value}, memory_info_->size_bytes}
+                                     : DmaSegment{},
                    .max_transfer_bytes = inventory_.facts.max_transfer_bytes,
                    .id = id,
                    .entries = entries,

@@ -18,6 +18,7 @@
 #include "barter/topology.hpp"
 #include "barter/units.hpp"
 #include "pci/function.h"
+#include "peer/segments.h"
 
 namespace barter::drivers::nvme {
 
@@ -96,6 +97,8 @@ class QueuePair {
   [[nodiscard]] virtual std::uint16_t id() const = 0;        // 1 and up
   [[nodiscard]] virtual std::uint16_t capacity() const = 0;  // commands that can be in flight
   [[nodiscard]] virtual std::uint16_t in_flight() const = 0;
+  // The lists of segments that submit() takes, of whatever kinds: peer/segments.h cuts memory into them.
+  [[nodiscard]] virtual peer::SegmentLimits segment_limits() const = 0;
   // Puts a command into the queue; the controller sees it after ring(). ErrorCode::exhausted when the queue is full,
   // and invalid_argument when the segments can't be described to this controller.
   [[nodiscard]] virtual Result<void> submit(const Command& command) = 0;

@@ -112,6 +112,20 @@ std::string_view explain(DataProblem problem) {
   return "?";
 }
 
+peer::SegmentLimits data_limits(const DataPointerRules& rules) {
+  switch (rules.sgl) {
+    case SglSupport::any_alignment:
+      return {.max_segment_bytes = kMaxSglLength, .max_segments = kListSglDescriptors};
+    case SglSupport::dword_alignment:
+      return {.max_segment_bytes = kMaxSglLength & ~std::uint64_t{3},
+              .max_segments = kListSglDescriptors,
+              .alignment_bytes = 4};
+    case SglSupport::none:
+      break;
+  }
+  return {.alignment_bytes = 4, .seam_bytes = rules.page_bytes()};
+}
+
 std::expected<DataPointer, DataProblem> describe_data(std::span<const DmaSegment> segments, std::uint64_t bytes,
                                                       const DataPointerRules& rules, const ListPage& list) {
   if (const auto pointer = as_two_pages(segments, bytes, rules.page_log2)) [[likely]]

@@ -11,6 +11,7 @@
 #include "barter/address.hpp"
 #include "drivers/nvme/commands/entry.h"
 #include "drivers/nvme/commands/identify.h"
+#include "peer/segments.h"
 
 namespace barter::drivers::nvme {
 
@@ -46,5 +47,8 @@ enum class DataProblem : std::uint8_t {
 [[nodiscard]] std::expected<DataPointer, DataProblem> describe_data(std::span<const DmaSegment> segments,
                                                                     std::uint64_t bytes, const DataPointerRules& rules,
                                                                     const ListPage& list);
+
+// Lists that describe_data() surely takes, if the command is within kListPrpEntries pages.
+[[nodiscard]] peer::SegmentLimits data_limits(const DataPointerRules& rules);
 
 }  // namespace barter::drivers::nvme

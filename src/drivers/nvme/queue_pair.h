@@ -37,6 +37,9 @@ struct QueueParts {
   QueueOwner& owner;
   std::span<const NamespaceFacts> namespaces;  // of the controller
   DataPointerRules rules;
+  // The CMB: a command has all of its data there or none, unless the controller says CMBLOC.CDMMMS (base 2.0, section
+  // 3.1.3.11), which is not looked at.
+  DmaSegment own_memory;
   std::uint64_t max_transfer_bytes = 0;
   std::uint16_t id = 0;
   std::uint16_t entries = 0;
@@ -58,6 +61,11 @@ class QueuePairImpl final : public QueuePair {
   [[nodiscard]] std::uint16_t capacity() const override { return slot_count_; }
   [[nodiscard]] std::uint16_t in_flight() const override {
     return static_cast<std::uint16_t>(slot_count_ - free_count_);
+  }
+  [[nodiscard]] peer::SegmentLimits segment_limits() const override {
+    peer::SegmentLimits limits = data_limits(parts_.rules);
+    limits.apart = parts_.own_memory;
+    return limits;
   }
   [[nodiscard]] Result<void> submit(const Command& command) override;
   void ring() override;

@@ -1,5 +1,5 @@
 // Mapping and unmapping device memory: what 1 GiB costs, against 4 KiB and against a microsecond, with no IOMMU on the way
-// and with the software one.
+// and with the software one; and what exporting and mapping 128 GiB costs.
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -24,6 +24,7 @@ using namespace barter;
 using namespace barter::bench;
 using namespace barter::literals;
 
+constexpr std::uint64_t kHuge = 128_GiB;
 constexpr std::uint64_t kLarge = 1_GiB;
 constexpr std::uint64_t kSmall = 4_KiB;
 // Short rounds, and many: one that another process interrupts is then one of many.
@@ -35,7 +36,7 @@ class Memory final : public peer::Exporter {
  public:
   explicit Memory(BusAddress start) : start_(start) {}
   [[nodiscard]] Bdf function() const override { return {.bus = 1}; }
-  [[nodiscard]] std::uint64_t size_bytes() const override { return 4_GiB; }
+  [[nodiscard]] std::uint64_t size_bytes() const override { return 512_GiB; }
   [[nodiscard]] BusAddress bus_address() const override { return start_; }
   [[nodiscard]] Access hardware_access() const override { return Access::read_write; }
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange) override { return {}; }
@@ -77,6 +78,14 @@ class Bench {
   }
   [[nodiscard]] double large() { return time(*large_); }
   [[nodiscard]] double small() { return time(*small_); }
+  [[nodiscard]] double export_and_map(std::uint64_t bytes) {
+    return processor_nanoseconds_per(kCallsInRound, [&] {
+      const Region region = need(exchange_.allocate(memory_, bytes));
+      auto mapping = exchange_.try_map(client_, region);
+      if (!mapping) throw Broken(mapping.error().error.message());
+      benchmark::DoNotOptimize(mapping->size_bytes());
+    });
+  }
 
  private:
   [[nodiscard]] double time(const Region& region) {
@@ -109,7 +118,14 @@ std::vector<Row> rows(Bench& bench, const std::string& how) {
                .unit = "ns",
                .goal = 1,
                .direction = Direction::at_most},
-              kRounds, [&] { return bench.large(); }, 1000)};
+              kRounds, [&] { return bench.large(); }, 1000),
+          row_of(
+              {.name = "export, map, unmap, free 128 GiB, " + how,
+               .peer_name = "4 KiB",
+               .unit = "ns",
+               .goal = 1.2,
+               .direction = Direction::at_most},
+              kRounds, [&] { return bench.export_and_map(kHuge); }, [&] { return bench.export_and_map(kSmall); })};
 }
 
 std::vector<Row> without_iommu() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <span>
 
 namespace barter::fabric {
 namespace {
@@ -42,16 +43,42 @@ bool PageTable::map(PageRange range, Access access) {
   return false;
 }
 
+// As many leaves as this table takes, in one go: 128 GiB are 128 of them.
+std::uint64_t PageTable::fill(Table& table, unsigned level, const PageRange& range, Access access) {
+  const std::uint64_t step = bytes_at(level);
+  const std::size_t first = index_at(level, range.iova);
+  const std::size_t count = std::min<std::uint64_t>(range.bytes / step, table.entries.size() - first);
+  Entry entry = range.target | static_cast<std::uint64_t>(access) | (level > 0 ? kLeaf : 0);
+  for (Entry& one : std::span(table.entries).subspan(first, count)) {
+    assert(one == 0);
+    one = entry;
+    entry += step;
+  }
+  table.used += static_cast<unsigned>(count);
+  return count * step;
+}
+
+// The leaves from there on that belong to the range; how many bytes they were.
+std::uint64_t PageTable::clear(Table& table, unsigned level, std::uint64_t iova, std::uint64_t bytes) {
+  const std::uint64_t step = bytes_at(level);
+  const std::size_t first = index_at(level, iova);
+  const std::size_t most = std::min<std::uint64_t>(bytes / step, table.entries.size() - first);
+  const auto run = std::span(table.entries).subspan(first, most);
+  std::size_t count = 0;
+  while (count < run.size() && run[count] != 0 && is_leaf(run[count], level)) ++count;
+  std::ranges::fill(run.first(count), Entry{0});
+  table.used -= static_cast<unsigned>(count);
+  return count * step;
+}
+
 bool PageTable::map_in(std::uint32_t number, unsigned level, PageRange range, Access access) {
   const std::uint64_t step = bytes_at(level);
   while (range.bytes > 0) {
     Table& table = *tables_[number];
-    const std::uint64_t part = std::min(range.bytes, step - range.iova % step);
+    std::uint64_t part = std::min(range.bytes, step - range.iova % step);
     Entry& entry = table.entries[index_at(level, range.iova)];
     if (level <= kHighestLeafLevel && part == step && range.target % step == 0) {
-      assert(entry == 0);
-      entry = range.target | static_cast<std::uint64_t>(access) | (level > 0 ? kLeaf : 0);
-      ++table.used;
+      part = fill(table, level, range, access);
     } else {
       if (entry == 0) {
         const auto child = new_table();
@@ -73,9 +100,11 @@ void PageTable::unmap_in(std::uint32_t number, unsigned level, std::uint64_t iov
   const std::uint64_t step = bytes_at(level);
   Table& table = *tables_[number];
   while (bytes > 0) {
-    const std::uint64_t part = std::min(bytes, step - iova % step);
+    std::uint64_t part = std::min(bytes, step - iova % step);
     Entry& entry = table.entries[index_at(level, iova)];
-    if (entry != 0) {
+    if (part == step && entry != 0 && is_leaf(entry, level)) {
+      part = clear(table, level, iova, bytes);
+    } else if (entry != 0) {
       bool empty = is_leaf(entry, level);
       if (!empty) {
         const std::uint32_t child = table_of(entry);

@@ -51,6 +51,8 @@ class PageTable {
     unsigned used = 0;
   };
 
+  static std::uint64_t fill(Table& table, unsigned level, const PageRange& range, Access access);
+  static std::uint64_t clear(Table& table, unsigned level, std::uint64_t iova, std::uint64_t bytes);
   [[nodiscard]] bool map_in(std::uint32_t table, unsigned level, PageRange range, Access access);
   void unmap_in(std::uint32_t table, unsigned level, std::uint64_t iova, std::uint64_t bytes);
   [[nodiscard]] std::optional<std::uint32_t> new_table();

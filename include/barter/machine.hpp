@@ -72,6 +72,11 @@ class Provider {
   [[nodiscard]] std::uint64_t size_bytes() const;
   // From now on every request to map this memory is put to `consent`; without one, all are answered "direct".
   void on_request(Consent consent);
+  // From now on told of everything granted that is gone again: see Unmapped.
+  void on_unmap(Unmapped told);
+  // The most bytes that importers may hold pinned at a time (Hold::pinned), each mapping counted with its whole pages. 0:
+  // nothing is pinned; none: as at first, no limit. What is pinned already stays so.
+  void limit_pins(std::optional<std::uint64_t> bytes);
   [[nodiscard]] Result<Region> allocate(std::uint64_t bytes, std::uint64_t alignment = 4096);
   // The owner takes back all that was handed out, for good: every region is revoked as by Region::revoke.
   [[nodiscard]] Result<RevokeReport> take_back(RevokeOptions options = {});
@@ -99,6 +104,9 @@ class Drive {
   [[nodiscard]] Result<Provider> memory() const;  // its controller memory buffer, if it has one
   // The right for this drive's DMA to reach a region: asks the owner, after the verdict.
   [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
+  // The same where the owner may decide differently on parts: all parts in order, each mapped or with the owner's answer why
+  // not. An error if something else is in the way; then nothing is mapped.
+  [[nodiscard]] Result<std::vector<MappedPart>> map_parts(const Region& region, MapOptions options = {}) const;
   operator Bdf() const { return bdf(); }
 
   // For the library's own rooms.

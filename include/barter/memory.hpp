@@ -15,7 +15,8 @@
 //
 // Lifetime: memory outlives its mappings and mappings outlive their leases, whichever handle is dropped first. Every
 // handle is move-only and owns what it names. Dropping a Region revokes it. Dropping a Mapping lets no new lease begin
-// and unmaps at once, or, when leases live, when the last of them ends, on the thread that ends it. The machine may go
+// and unmaps at once, or, when leases live, when the last of them ends, on the thread that ends it (should the two happen in
+// the same instant on two threads: at the latest with the next call that the machine gets). The machine may go
 // before its handles: its memory is then revoked, and the handles say so.
 //
 // Threads: revoke() and invalidate() may be called from any thread at any time; lease() is safe from any thread and
@@ -27,8 +28,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <barter/address.hpp>
@@ -40,6 +43,16 @@ namespace barter {
 
 // What the importer's DMA may do with the memory.
 enum class Access : std::uint8_t { read = 1, write = 2, read_write = 3 };
+
+// How the importer holds the memory as long as it has it mapped.
+enum class Hold : std::uint8_t {
+  // The owner may move the memory at any time: the importer is told, lets go, and maps it again.
+  dynamic,
+  // The owner promises not to move it. It may refuse to promise, it has a limit (Provider::limit_pins), and it can still
+  // take the memory back for good. For importers that can't let go and come again: a registration that others know by its
+  // key, a stream that must not stop.
+  pinned,
+};
 
 // A part of an exporter's memory, in bytes from its start.
 struct MemoryRange {
@@ -57,6 +70,7 @@ struct Request {
   MemoryRange range;  // within the exporter's memory: all that would be reachable, whole pages where an IOMMU maps it
   Access access = Access::read;
   Route route = Route::unknown;  // how the importer would reach it; never not_supported, unknown only if allowed below
+  Hold hold = Hold::dynamic;     // `pinned`: would the owner promise not to move it?
 };
 
 // What the owner answers.
@@ -64,18 +78,30 @@ struct Answer {
   enum class Kind : std::uint8_t { direct, by_way_of_host, refuse };
   Kind kind = Kind::refuse;
   std::string reason;  // given to the importer and counted; may be empty for `direct`
+  // The answer holds for the first so many bytes of the range, which must end at the edge of a page; for the rest the owner
+  // is asked again. 0: for all of it.
+  std::uint64_t bytes = 0;
   [[nodiscard]] static Answer direct() { return {Kind::direct, {}}; }
   [[nodiscard]] static Answer by_way_of_host(std::string reason = "the owner asks to go by way of host memory") {
     return {Kind::by_way_of_host, std::move(reason)};
   }
   [[nodiscard]] static Answer refuse(std::string reason) { return {Kind::refuse, std::move(reason)}; }
+  [[nodiscard]] Answer for_first(std::uint64_t count) && {
+    bytes = count;
+    return std::move(*this);
+  }
 };
 using Consent = std::function<Answer(const Request&)>;
+// What the owner is told once for each answer `direct`, when what it granted is gone: no DMA reaches that range by that
+// grant any more. It is the request as it was granted, with the range that the answer held for. On any thread; it may call
+// back, but not revoke or invalidate the memory in question, which waits for its end.
+using Unmapped = std::function<void(const Request&)>;
 
 struct MapOptions {
   Access access = Access::read_write;
   std::uint64_t offset = 0;  // within the region
   std::uint64_t bytes = 0;   // 0: to the end of the region
+  Hold hold = Hold::dynamic;
   // Map even where a fact that decides the route could not be read. The DMA may then fail, and the caller must cope.
   bool allow_unknown_route = false;
 };
@@ -95,15 +121,22 @@ class RegionState;
 class MappingState;
 }  // namespace peer
 
-// Keeps one mapping from going away while a transfer uses it. Cheap: one atomic operation to take, one to drop, no lock
-// and no allocation. An importer that is told to let go drops its leases; one that keeps them past the deadline is cut
-// off.
+// Keeps one mapping from going away while a transfer uses it. Cheap: an atomic operation to take, a store or an atomic
+// operation to drop, no lock and no allocation. An importer that is told to let go drops its leases; one that keeps them
+// past the deadline is cut off.
 class Lease {
  public:
   Lease() = default;
-  Lease(Lease&& other) noexcept;
-  Lease& operator=(Lease&& other) noexcept;
-  ~Lease();
+  Lease(Lease&& other) noexcept : mapping_(std::exchange(other.mapping_, nullptr)), is_seated_(other.is_seated_) {}
+  Lease& operator=(Lease&& other) noexcept {
+    Lease old(std::move(*this));
+    mapping_ = std::exchange(other.mapping_, nullptr);
+    is_seated_ = other.is_seated_;
+    return *this;
+  }
+  ~Lease() {
+    if (mapping_ != nullptr) end();
+  }
   // The memory as the importer's DMA sees it. Valid while this lease lives.
   [[nodiscard]] std::span<const DmaSegment> segments() const;
   // Whose DMA may use it, and for what. Not of an empty lease.
@@ -112,8 +145,10 @@ class Lease {
 
  private:
   friend class peer::MappingState;
-  explicit Lease(peer::MappingState* mapping) : mapping_(mapping) {}
+  Lease(peer::MappingState* mapping, bool is_seated) : mapping_(mapping), is_seated_(is_seated) {}
+  void end();
   peer::MappingState* mapping_ = nullptr;  // kept alive by the lease that it counts
+  bool is_seated_ = false;                 // how it counts it: src/peer/mapping.h
 };
 
 // An importer's right to DMA to a range: a list of segments with DMA addresses, no CPU address and no page. Dropping it
@@ -126,6 +161,7 @@ class Mapping {
   ~Mapping();
   [[nodiscard]] Route route() const;
   [[nodiscard]] Access access() const;
+  [[nodiscard]] Hold hold() const;
   [[nodiscard]] std::uint64_t size_bytes() const;
   [[nodiscard]] Bdf importer() const;
   // ErrorCode::revoked once the exporter has taken the range back.
@@ -138,6 +174,13 @@ class Mapping {
 
  private:
   peer::MappingState* state_ = nullptr;  // a place in the machine's table, held by this handle
+};
+
+// One part of what map_parts() was asked for: all that the owner had one answer for.
+struct MappedPart {
+  MemoryRange range;               // within the exporter's memory
+  std::optional<Mapping> mapping;  // if the answer is `direct`
+  Answer answer;
 };
 
 // Contiguous memory of one exporter. Dropping it revokes its mappings and gives the memory back.
@@ -160,7 +203,8 @@ class Region {
   // region. An importer that has not let go by the deadline is cut off and reported as late. The one error is a late
   // importer that could not be cut off: then DMA may still arrive, and the memory is never given to anyone again.
   [[nodiscard]] Result<RevokeReport> revoke(RevokeOptions options = {});
-  // The same for now: importers may map the region again.
+  // The same for now, because the memory is to move: importers may map the region again. ErrorCode::pinned if one of them
+  // holds a part of it pinned; then nothing has happened, and nobody was told.
   [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options = {});
 
   // For the library's own rooms.

@@ -26,6 +26,7 @@ enum class ErrorCode : std::uint8_t {
   exhausted,         // a limit or a memory is used up for now; later it may work
   refused,           // the owner of the memory said no
   no_route,          // no direct route between the two devices, or none that is known to work
+  pinned,            // an importer was promised that the memory doesn't move
   revoked,           // the mapping or region was taken back; its handle is stale
   timed_out,         // no answer by the deadline
   device_failed,     // the device reported an error, or lied

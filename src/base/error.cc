@@ -25,6 +25,8 @@ std::string_view name_of(ErrorCode code) {
       return "refused";
     case ErrorCode::no_route:
       return "no_route";
+    case ErrorCode::pinned:
+      return "pinned";
     case ErrorCode::revoked:
       return "revoked";
     case ErrorCode::timed_out:

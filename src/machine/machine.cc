@@ -45,15 +45,14 @@ std::vector<std::string> names_of(const machine::State& state, machine::UnitKind
   return names;
 }
 
-Result<Mapping> map_for(machine::State& state, const machine::DriveUnit& unit, const Region& region,
-                        const MapOptions& options) {
-  if (!unit.importer && unit.why_not_direct) return fail(*unit.why_not_direct);
-  if (!unit.importer)
-    return fail({.code = ErrorCode::unsupported,
-                 .doing = "mapping device memory for",
-                 .subject = unit.name,
-                 .why = "it does no DMA of its own"});
-  return state.exchange().map(*unit.importer, region, options);
+// The importer of a drive or an engine, or why it has none.
+Result<peer::Importer*> importer_of(const machine::DriveUnit& unit) {
+  if (unit.importer) return unit.importer.get();
+  if (unit.why_not_direct) return fail(*unit.why_not_direct);
+  return fail({.code = ErrorCode::unsupported,
+               .doing = "mapping device memory for",
+               .subject = unit.name,
+               .why = "it does no DMA of its own"});
 }
 
 }  // namespace
@@ -75,6 +74,8 @@ Bdf Provider::bdf() const { return unit_->bdf; }
 const std::string& Provider::name() const { return unit_->name; }
 std::uint64_t Provider::size_bytes() const { return unit_->exporter->size_bytes(); }
 void Provider::on_request(Consent consent) { unit_->exporter->on_request(std::move(consent)); }
+void Provider::on_unmap(Unmapped told) { unit_->exporter->on_unmap(std::move(told)); }
+void Provider::limit_pins(std::optional<std::uint64_t> bytes) { unit_->exporter->limit_pins(bytes); }
 
 Result<Region> Provider::allocate(std::uint64_t bytes, std::uint64_t alignment) {
   auto region = machine_->exchange().allocate(*unit_->exporter, bytes, alignment);
@@ -96,13 +97,23 @@ std::uint32_t Drive::block_bytes() const { return unit_->block_bytes; }
 Result<Provider> Drive::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 
 Result<Mapping> Drive::map(const Region& region, MapOptions options) const {
-  return map_for(*machine_, *unit_, region, options);
+  const auto importer = importer_of(*unit_);
+  if (!importer) return std::unexpected(importer.error());
+  return machine_->exchange().map(**importer, region, options);
+}
+
+Result<std::vector<MappedPart>> Drive::map_parts(const Region& region, MapOptions options) const {
+  const auto importer = importer_of(*unit_);
+  if (!importer) return std::unexpected(importer.error());
+  return machine_->exchange().map_parts(**importer, region, options);
 }
 
 Bdf DmaEngine::bdf() const { return unit_->bdf; }
 const std::string& DmaEngine::name() const { return unit_->name; }
 Result<Mapping> DmaEngine::map(const Region& region, MapOptions options) const {
-  return map_for(*machine_, *unit_, region, options);
+  const auto importer = importer_of(*unit_);
+  if (!importer) return std::unexpected(importer.error());
+  return machine_->exchange().map(**importer, region, options);
 }
 
 }  // namespace barter

@@ -30,6 +30,8 @@ std::string_view name_of(Refusal refusal) {
       return "iommu_failed";
     case Refusal::out_of_range:
       return "out_of_range";
+    case Refusal::pin_limit:
+      return "pin_limit";
   }
   return "?";
 }
@@ -92,7 +94,7 @@ Result<Region> Core::allocate(Exporter& exporter, std::uint64_t bytes, std::uint
     range.error().subject = "of " + state->function.to_string();
     return fail(std::move(range.error()));
   }
-  const MemoryRange pages = {range->offset, bytes + (-bytes % kPageBytes)};
+  const MemoryRange pages = {range->offset, whole_pages(bytes)};
   // The pages are ours now, so the exporter can be asked without the lock: it may have to ask somebody else.
   ++state->busy;
   lock.unlock();
@@ -139,7 +141,7 @@ void Core::release(RegionState& region) {
     const std::uint64_t bytes = region.range_.bytes;
     ++state->busy;
     lock.unlock();
-    state->exporter->release({region.range_.offset, bytes + (-bytes % kPageBytes)});
+    state->exporter->release({region.range_.offset, whole_pages(bytes)});
     lock.lock();
     --state->busy;
   }
@@ -168,8 +170,9 @@ void Core::readmit(Importer& importer) {
   if (ImporterState* const state = find(importer)) state->isolated = false;
 }
 
-PeerCounters Core::counters() const {
+PeerCounters Core::counters() {
   Lock lock(mutex_);
+  look_after_left(lock);
   return counters_;
 }
 

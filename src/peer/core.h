@@ -34,6 +34,7 @@ inline constexpr std::size_t kMappingsInChunk = 256;
 inline constexpr std::size_t kMappingChunks = 256;
 inline constexpr std::size_t kMaxMappings = kMappingsInChunk * kMappingChunks;
 inline constexpr std::size_t kMaxRememberedRoutes = 65536;
+inline constexpr std::size_t kMaxParts = 4096;
 
 struct ImporterState {
   Importer* importer = nullptr;
@@ -51,6 +52,7 @@ struct ExporterState {
   Pool pool;
   std::uint32_t busy = 0;
   bool going = false;
+  std::uint64_t pinned_bytes = 0;
   std::vector<RegionState*> regions;
 };
 
@@ -65,7 +67,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Result<void> add(Importer& importer);
   [[nodiscard]] Result<Region> allocate(Exporter& exporter, std::uint64_t bytes, std::uint64_t alignment);
   void readmit(Importer& importer);
-  [[nodiscard]] PeerCounters counters() const;
+  [[nodiscard]] PeerCounters counters();
   void shut();
   void release(RegionState& region);
   [[nodiscard]] std::span<std::byte> cpu_bytes(RegionState& region);
@@ -76,6 +78,10 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::expected<Mapping, NotMapped> map(Importer& importer, RegionState& region,
                                                       const MapOptions& options);
   [[nodiscard]] Result<Lease> lease(MappingId id);
+
+  // consent.cc: the owner's answers, part by part.
+  [[nodiscard]] std::expected<std::vector<MappedPart>, NotMapped> map_parts(Importer& importer, RegionState& region,
+                                                                            const MapOptions& options);
 
   // routes.cc: what the rule says.
   [[nodiscard]] RouteAnswer route(Bdf client, Bdf provider);
@@ -90,6 +96,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] Result<RevokeReport> withdraw(Exporter& exporter, RevokeOptions options);
   [[nodiscard]] Result<RevokeReport> remove(Importer& importer, RevokeOptions options);
   void end_closed_lease(MappingState& mapping);
+  void end_closed_seat(MappingState& mapping);
   void drop_handle(MappingState& mapping);
 
  private:
@@ -110,12 +117,27 @@ class Core : public std::enable_shared_from_this<Core> {
   // map.cc; each step of map() says why it fails, or nothing.
   [[nodiscard]] std::optional<NotMapped> admit(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> judge(Attempt& attempt);
-  [[nodiscard]] std::optional<NotMapped> ask_owner(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> ask_hardware(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> pin(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> find_address(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> publish(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt) const;
   void undo(Attempt& attempt);
+  void unpin(ExporterState& exporter, std::uint64_t bytes);
+  [[nodiscard]] std::unexpected<NotMapped> give_up(Attempt& attempt, NotMapped failed);
   [[nodiscard]] MappingState* take_slot();
+
+  // consent.cc
+  [[nodiscard]] static Request request_for(const Attempt& attempt);
+  [[nodiscard]] static Answer ask(const Attempt& attempt, const Request& request);
+  [[nodiscard]] static NotMapped refusal_by_owner(const Attempt& attempt, const Answer& answer);
+  [[nodiscard]] static NotMapped too_many_parts(const Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> ask_owner(Attempt& attempt);
+  [[nodiscard]] std::expected<MappedPart, NotMapped> map_first_part(Importer& importer, RegionState& region,
+                                                                    const MapOptions& options,
+                                                                    std::optional<std::uint64_t>& epoch);
+  static void tell_unmapped(Exporter& exporter, Request granted, std::span<const MemoryRange> parts);
+  void tell_owner(Lock& lock, MappingState& mapping);
 
   // routes.cc
   [[nodiscard]] const RouteAnswer& route(Lock& lock, Bdf client, Bdf provider);
@@ -124,6 +146,7 @@ class Core : public std::enable_shared_from_this<Core> {
   // take_back.cc
   void collect(RegionState& region, bool for_good, TakeBack& work, MemoryRange part = {});
   void add_taken(MappingState& mapping, TakeBack& work);
+  [[nodiscard]] static std::optional<Error> why_pinned(const RegionState& region, MemoryRange part);
   [[nodiscard]] Result<RevokeReport> run(TakeBack& work, RevokeOptions options);
   void await_leases(TakeBack& work, RevokeOptions options);
   [[nodiscard]] bool settled(TakeBack& work);
@@ -134,6 +157,9 @@ class Core : public std::enable_shared_from_this<Core> {
   void isolate(Lock& lock, MappingState& mapping, TakeBack* work);
   void finish(MappingState& mapping);
   void recycle_if_free(MappingState& mapping);
+  void end_if_idle(Lock& lock, MappingState& mapping);
+  void leave_note(MappingState& mapping);
+  void look_after_left(Lock& lock);
   [[nodiscard]] static bool is_current(const Taken& taken);
   // Waits, with no deadline, for what another thread is about to do. Lets the lock go meanwhile.
   template <class Done>
@@ -160,7 +186,9 @@ class Core : public std::enable_shared_from_this<Core> {
   std::unordered_map<const Exporter*, std::unique_ptr<ExporterState>> exporters_;
   std::unordered_map<std::pair<Bdf, Bdf>, RouteAnswer, PairHash> routes_;
   std::uint64_t routes_epoch_ = 0;
+  std::unordered_map<const MappingState*, std::vector<MemoryRange>> parts_;  // of mappings granted in more than one
   PeerCounters counters_;
+  std::vector<Taken> left_;  // closed while somebody sat in the seat, who may not see that
   std::uint32_t first_free_ = kNoSlot;
   std::uint32_t slots_made_ = 0;
   static constexpr std::uint32_t kNoSlot = 0xffffffff;

@@ -20,8 +20,9 @@ enum class Refusal : std::uint8_t {
   exhausted,        // the table of mappings, or the IOMMU's address space, is full for now
   iommu_failed,     // the importer's domain did not map
   out_of_range,     // not within the region
+  pin_limit,        // as much of this memory is pinned as its owner allows
 };
-constexpr std::size_t kRefusals = 11;
+constexpr std::size_t kRefusals = 12;
 [[nodiscard]] std::string_view name_of(Refusal refusal);
 
 struct PeerCounters {
@@ -30,7 +31,9 @@ struct PeerCounters {
   std::array<std::uint64_t, kRefusals> refused{};  // by Refusal
   std::uint64_t revocations = 0;                   // revoke(), withdraw() and remove()
   std::uint64_t invalidations = 0;                 // invalidate()
+  std::uint64_t invalidations_refused = 0;         // because of pins
   std::uint64_t mappings_taken_back = 0;
+  std::uint64_t pinned_bytes = 0;        // now, of all exporters
   std::uint64_t late_importers = 0;      // had not let go by the deadline
   std::uint64_t isolated_importers = 0;  // of those, cut off by Bus Master Enable and not by an IOMMU
   std::uint64_t quarantined_bytes = 0;   // never given out again: a late importer could not be cut off

@@ -34,6 +34,15 @@ Result<Mapping> Exchange::map(Importer& importer, const Region& region, MapOptio
   if (!mapping) return fail(std::move(mapping.error().error));
   return std::move(*mapping);
 }
+std::expected<std::vector<MappedPart>, NotMapped> Exchange::try_map_parts(Importer& importer, const Region& region,
+                                                                          MapOptions options) {
+  return core_->map_parts(importer, *region.state(), options);
+}
+Result<std::vector<MappedPart>> Exchange::map_parts(Importer& importer, const Region& region, MapOptions options) {
+  auto parts = try_map_parts(importer, region, options);
+  if (!parts) return fail(std::move(parts.error().error));
+  return std::move(*parts);
+}
 Result<Lease> Exchange::lease(MappingId id) { return core_->lease(id); }
 Result<ProviderChoice> Exchange::nearest_provider(std::span<const Bdf> clients, ProviderNeeds needs) {
   return core_->nearest_provider(clients, needs);

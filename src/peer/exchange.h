@@ -20,6 +20,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
@@ -99,6 +100,14 @@ class Exchange {
                                                           MapOptions options = {});
   // The same for callers that need the error alone.
   [[nodiscard]] Result<Mapping> map(Importer& importer, const Region& region, MapOptions options = {});
+
+  // Part by part, as the owner decides on them: its answers are in the parts, in order. Any other failure is that of the
+  // whole, and leaves nothing mapped.
+  [[nodiscard]] std::expected<std::vector<MappedPart>, NotMapped> try_map_parts(Importer& importer,
+                                                                                const Region& region,
+                                                                                MapOptions options = {});
+  [[nodiscard]] Result<std::vector<MappedPart>> map_parts(Importer& importer, const Region& region,
+                                                          MapOptions options = {});
 
   // A lease by name, for an importer that keeps ids and not handles. A stale id is refused. Takes no lock.
   [[nodiscard]] Result<Lease> lease(MappingId id);

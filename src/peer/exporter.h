@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "barter/address.hpp"
@@ -37,8 +38,14 @@ class Exporter {
   // leaves the machine first gets nothing back.
   [[nodiscard]] virtual Result<void> acquire(MemoryRange) { return {}; }
   virtual void release(MemoryRange) {}
+  // The most bytes that importers may hold pinned at a time: 0 refuses all pins, none is no limit. Called with no lock held;
+  // any thread. The Exchange counts each mapping with its whole pages, also where two overlap.
+  [[nodiscard]] virtual std::optional<std::uint64_t> pin_limit_bytes() const { return std::nullopt; }
   // The owner's decision on one request. Called with no lock held; any thread.
   [[nodiscard]] virtual Answer decide(const Request& request) = 0;
+  // Something that decide() answered `direct` to is gone, or did not come to be: barter::Unmapped. Called with no lock held;
+  // any thread.
+  virtual void unmapped(const Request&) {}
 };
 
 }  // namespace barter::peer

@@ -4,8 +4,7 @@
 
 namespace barter::peer {
 
-static_assert(static_cast<std::size_t>(Refusal::out_of_range) ==
-              static_cast<std::size_t>(FallbackReason::out_of_range));
+static_assert(static_cast<std::size_t>(Refusal::pin_limit) == static_cast<std::size_t>(FallbackReason::pin_limit));
 static_assert(static_cast<std::size_t>(Refusal::owner_refused) ==
               static_cast<std::size_t>(FallbackReason::owner_refused));
 
@@ -17,7 +16,7 @@ std::string_view name_of(FallbackReason reason) {
 
 bool is_passing(FallbackReason reason) {
   return reason == FallbackReason::exhausted || reason == FallbackReason::revoked ||
-         reason == FallbackReason::transfer_failed;
+         reason == FallbackReason::pin_limit || reason == FallbackReason::transfer_failed;
 }
 
 namespace {

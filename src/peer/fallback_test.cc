@@ -71,6 +71,7 @@ TEST(Decide, EveryRefusalHasAReasonOfTheSameName) {
     EXPECT_EQ(failed.error().code, ErrorCode::refused);
   }
   EXPECT_TRUE(is_passing(FallbackReason::exhausted));
+  EXPECT_TRUE(is_passing(FallbackReason::pin_limit));
   EXPECT_FALSE(is_passing(FallbackReason::no_route));
 }
 

@@ -16,8 +16,14 @@ MappingState::Taken MappingState::take(const std::uint32_t* generation) {
   return Taken::yes;
 }
 
+bool MappingState::is_idle() {
+  std::uint8_t seat = kFree;
+  const bool is_shut = seat_.compare_exchange_strong(seat, kShut, std::memory_order_seq_cst) || seat == kShut;
+  return is_shut && leases() == 0;
+}
+
 Result<Lease> MappingState::lease_or_error(Taken taken) {
-  if (taken == Taken::yes) return Lease(this);
+  if (taken == Taken::yes) return Lease(this, false);
   if (taken == Taken::too_many)
     return fail({.code = ErrorCode::exhausted,
                  .doing = "taking a lease",
@@ -29,8 +35,13 @@ Result<Lease> MappingState::lease_or_error(Taken taken) {
                .cure = "map it again, or go by way of host memory"});
 }
 
-Result<Lease> MappingState::lease() { return lease_or_error(take(nullptr)); }
+Result<Lease> MappingState::lease_by_count() { return lease_or_error(take(nullptr)); }
 Result<Lease> MappingState::lease(std::uint32_t generation) { return lease_or_error(take(&generation)); }
+
+void MappingState::leave_closed_seat() {
+  const std::shared_ptr<Core> core = core_;
+  core->end_closed_seat(*this);
+}
 
 void MappingState::end_lease() {
   std::uint64_t seen = word_.load(std::memory_order_relaxed);
@@ -66,14 +77,11 @@ void RegionState::release() { core_->release(*this); }
 
 namespace barter {
 
-Lease::Lease(Lease&& other) noexcept : mapping_(std::exchange(other.mapping_, nullptr)) {}
-Lease& Lease::operator=(Lease&& other) noexcept {
-  Lease old(std::move(*this));
-  mapping_ = std::exchange(other.mapping_, nullptr);
-  return *this;
-}
-Lease::~Lease() {
-  if (mapping_ != nullptr) mapping_->end_lease();
+void Lease::end() {
+  if (is_seated_) [[likely]]
+    mapping_->leave_seat();
+  else
+    mapping_->end_lease();
 }
 std::span<const DmaSegment> Lease::segments() const {
   return mapping_ == nullptr ? std::span<const DmaSegment>{} : std::as_const(*mapping_).segments();
@@ -92,6 +100,7 @@ Mapping::~Mapping() {
 }
 Route Mapping::route() const { return state_->route(); }
 Access Mapping::access() const { return state_->access(); }
+Hold Mapping::hold() const { return state_->hold(); }
 std::uint64_t Mapping::size_bytes() const { return state_->size_bytes(); }
 Bdf Mapping::importer() const { return state_->importer(); }
 Result<Lease> Mapping::lease() const { return state_->lease(); }

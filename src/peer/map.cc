@@ -1,67 +1,34 @@
-// Making a mapping: admission, verdict, consent, address, publication, in this order. Nothing of a failed attempt remains.
+// Making a mapping: admission, verdict, hardware, pin, consent (consent.cc), address, publication, in this order. Nothing of
+// a failed attempt remains.
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "peer/attempt.h"
 #include "peer/core.h"
 
 namespace barter::peer {
-
-struct Core::Attempt {
-  Attempt(Core& of, Importer& who, RegionState& what, const MapOptions& how)
-      : core(of), importer(who), function(who.function()), region(what), options(how) {}
-  Attempt(const Attempt&) = delete;
-  Attempt& operator=(const Attempt&) = delete;
-  ~Attempt() {
-    if (importer_state == nullptr) return;
-    Lock lock(core.mutex_);
-    let_go();
-  }
-  // With the lock held.
-  void let_go() {
-    --std::exchange(importer_state, nullptr)->busy;
-    --exporter_state->busy;
-  }
-  [[nodiscard]] NotMapped refusal(Refusal reason, ErrorCode code, std::string why, std::string cure = {}) const {
-    return {reason,
-            {.code = code,
-             .doing = "mapping memory of",
-             .subject = fmt::format("{} for {}", region.exporter().to_string(), function.to_string()),
-             .why = std::move(why),
-             .cure = std::move(cure)}};
-  }
-
-  Core& core;
-  Importer& importer;
-  const Bdf function;  // the importer's
-  RegionState& region;
-  const MapOptions& options;
-
-  ImporterState* importer_state = nullptr;  // both busy from admission on
-  ExporterState* exporter_state = nullptr;
-  std::uint64_t epoch = 0;
-  MemoryRange range;  // within the exporter's memory
-  RouteAnswer answer;
-  Route route = Route::unknown;
-  BusAddress target;
-  bool in_domain = false;
-  bool translated = false;  // and that domain is an IOMMU's
-  bool guarded = false;     // and no request gets by without meeting it
-  DmaAddress address;
-  MappingState* mapping = nullptr;
-};
 
 std::expected<Mapping, NotMapped> Core::map(Importer& importer, RegionState& region, const MapOptions& options) {
   Attempt attempt(*this, importer, region, options);
   std::optional<NotMapped> failed = admit(attempt);
   if (!failed) failed = judge(attempt);
+  if (!failed) failed = ask_hardware(attempt);
+  if (!failed) failed = pin(attempt);
   if (!failed) failed = ask_owner(attempt);
   if (!failed) failed = find_address(attempt);
   if (!failed) failed = publish(attempt);
   if (!failed) return Mapping(attempt.mapping);
+  return give_up(attempt, std::move(*failed));
+}
+
+// Whoever granted something is told that it is gone.
+std::unexpected<NotMapped> Core::give_up(Attempt& attempt, NotMapped failed) {
+  if (attempt.is_granted || !attempt.parts.empty())
+    tell_unmapped(*attempt.exporter_state->exporter, request_for(attempt), attempt.parts);
   Lock lock(mutex_);
-  ++counters_.refused[static_cast<std::size_t>(failed->reason)];
-  return std::unexpected(std::move(*failed));
+  ++counters_.refused[static_cast<std::size_t>(failed.reason)];
+  return std::unexpected(std::move(failed));
 }
 
 // Is what was admitted still so? With the lock held.
@@ -89,6 +56,7 @@ std::optional<NotMapped> Core::admit(Attempt& attempt) {
                                        options.offset, whole.bytes));
   attempt.range = {whole.offset + options.offset, options.bytes == 0 ? whole.bytes - options.offset : options.bytes};
   Lock lock(mutex_);
+  look_after_left(lock);
   if (attempt.region.core_.get() != this)
     return attempt.refusal(Refusal::device_gone, ErrorCode::invalid_argument, "the memory is of another machine");
   ImporterState* const importer = find(attempt.importer);
@@ -133,6 +101,7 @@ std::optional<NotMapped> Core::judge(Attempt& attempt) {
   const bool by_bus_address = !by_pointer && !device_translates && attempt.route == Route::bus_address;
   // Its own memory a function reaches without the bus.
   const bool is_own = attempt.function == attempt.region.exporter();
+  attempt.kind = by_pointer ? SegmentKind::pointer : by_bus_address ? SegmentKind::bus_address : SegmentKind::iova;
   attempt.in_domain = !by_bus_address || (domain.keeps_bus_addresses() && !is_own);
   attempt.translated = attempt.in_domain && domain.translates();
   attempt.guarded = attempt.translated && !by_bus_address;
@@ -146,37 +115,40 @@ std::optional<NotMapped> Core::judge(Attempt& attempt) {
   return std::nullopt;
 }
 
-// The owner is asked about everything that would be reachable: an IOMMU maps whole pages. A region begins and ends at
-// pages of its own, so the widened range never touches another one.
-std::optional<NotMapped> Core::ask_owner(Attempt& attempt) {
-  Exporter& exporter = *attempt.exporter_state->exporter;
-  const auto wanted = static_cast<unsigned>(attempt.options.access);
-  if ((static_cast<unsigned>(exporter.hardware_access()) & wanted) != wanted)
-    return attempt.refusal(Refusal::hardware_access, ErrorCode::unsupported,
-                           "the memory's hardware does not take this access from peers", "go by way of host memory");
+std::optional<NotMapped> Core::ask_hardware(Attempt& attempt) {
+  const Exporter& exporter = *attempt.exporter_state->exporter;
   attempt.target = exporter.bus_address() + attempt.range.offset;
-  Request request{.importer = attempt.importer_state->function,
-                  .range = attempt.range,
-                  .access = attempt.options.access,
-                  .route = attempt.route};
-  if (attempt.translated) {
-    const std::uint64_t lead = attempt.target.value % kPageBytes;
-    const std::uint64_t bytes = attempt.range.bytes + lead;
-    request.range = {attempt.range.offset - lead, bytes + (-bytes % kPageBytes)};
-  }
-  const Answer answer = exporter.decide(request);
-  switch (answer.kind) {
-    case Answer::Kind::direct:
-      return std::nullopt;
-    case Answer::Kind::by_way_of_host:
-      return attempt.refusal(Refusal::owner_asks_host, ErrorCode::refused,
-                             answer.reason.empty() ? "the owner asks to go by way of host memory" : answer.reason,
-                             "go by way of host memory");
-    case Answer::Kind::refuse:
-      break;
-  }
-  return attempt.refusal(Refusal::owner_refused, ErrorCode::refused,
-                         answer.reason.empty() ? "the owner of the memory refuses" : answer.reason);
+  const auto wanted = static_cast<unsigned>(attempt.options.access);
+  if ((static_cast<unsigned>(exporter.hardware_access()) & wanted) == wanted) return std::nullopt;
+  return attempt.refusal(Refusal::hardware_access, ErrorCode::unsupported,
+                         "the memory's hardware does not take this access from peers", "go by way of host memory");
+}
+
+// Counts the pages before the owner is asked, so that two attempts at once can't both get the last of them.
+std::optional<NotMapped> Core::pin(Attempt& attempt) {
+  if (attempt.options.hold != Hold::pinned) return std::nullopt;
+  const std::optional<std::uint64_t> limit = attempt.exporter_state->exporter->pin_limit_bytes();
+  if (limit == 0u)
+    return attempt.refusal(Refusal::owner_refused, ErrorCode::refused, "the owner of the memory lets nobody pin it",
+                           "map it dynamic, and map it again whenever it was taken back");
+  const std::uint64_t bytes = whole_pages(attempt.target.value % kPageBytes + attempt.range.bytes);
+  Lock lock(mutex_);
+  const std::uint64_t pinned = attempt.exporter_state->pinned_bytes;
+  if (limit && (pinned > *limit || bytes > *limit - pinned))
+    return attempt.refusal(
+        Refusal::pin_limit, ErrorCode::exhausted,
+        fmt::format("{} bytes are to be pinned, {} are pinned already, and the owner allows {}", bytes, pinned, *limit),
+        "unmap what is pinned, pin less, or map it dynamic");
+  attempt.exporter_state->pinned_bytes += bytes;
+  counters_.pinned_bytes += bytes;
+  attempt.pinned_bytes = bytes;
+  return std::nullopt;
+}
+
+// With the lock held.
+void Core::unpin(ExporterState& exporter, std::uint64_t bytes) {
+  exporter.pinned_bytes -= bytes;
+  counters_.pinned_bytes -= bytes;
 }
 
 std::optional<NotMapped> Core::find_address(Attempt& attempt) {
@@ -224,25 +196,32 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
     return failed;
   }
   RegionState& region = attempt.region;
-  mapping->segment_ = {attempt.address, attempt.range.bytes};
+  mapping->segment_ = {attempt.address, attempt.range.bytes, attempt.kind};
+  mapping->offset_ = attempt.range.offset;
   mapping->importer_function_ = attempt.importer_state->function;
   mapping->route_ = attempt.route;
   mapping->access_ = attempt.options.access;
+  mapping->hold_ = attempt.options.hold;
   mapping->in_domain_ = attempt.in_domain;
+  mapping->translated_ = attempt.translated;
   mapping->guarded_ = attempt.guarded;
   mapping->has_handle_ = true;
   mapping->told_ = mapping->claimed_ = mapping->gone_ = false;
   mapping->importer_ = attempt.importer_state;
   mapping->region_ = &region;
-  mapping->offset_ = attempt.range.offset;
   mapping->previous_in_region_ = nullptr;
   mapping->next_in_region_ = region.first_mapping_;
   if (region.first_mapping_ != nullptr) region.first_mapping_->previous_in_region_ = mapping;
   region.first_mapping_ = mapping;
   mapping->core_ = region.core_;
+  mapping->seat_.store(MappingState::kFree, std::memory_order_relaxed);
   // From here on leases can be taken; what was written above is seen by whoever takes one.
   mapping->word_.fetch_and(~MappingState::kClosed, std::memory_order_release);
   if (attempt.translated) --region.in_domains_;
+  if (mapping->hold_ == Hold::pinned) ++region.pinned_mappings_;
+  attempt.pinned_bytes = 0;  // the mapping's now
+  mapping->has_parts_ = !attempt.parts.empty();
+  if (mapping->has_parts_) parts_.emplace(mapping, std::move(attempt.parts));
   ++counters_.mapped;
   attempt.mapping = mapping;
   attempt.let_go();

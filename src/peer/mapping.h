@@ -6,8 +6,15 @@
 //   gone     unmapped: the domain has forgotten it. By the last lease, or, past the deadline, under it.
 //   free     once it is gone, its handle dropped and its last lease ended. The generation is one higher.
 //
-// While the word is open, it changes by compare-and-swap alone; once it is closed, only with the Core's lock held. So
-// whoever ends the last lease of a closed mapping knows that it is the last, and exactly one thread unmaps.
+// Leases come in two kinds. One at a time sits in the mapping's seat: taking it is one compare-and-swap and leaving it a plain
+// store, half the price of a count that is moved up and down. All others are counted in the word, which while it is open
+// changes by compare-and-swap alone, and once it is closed only with the Core's lock held. So whoever ends the last counted
+// lease of a closed mapping knows that it is the last, and exactly one thread unmaps.
+//
+// The plain store has a price of its own: whoever leaves the seat in the very moment in which the word is closed may not
+// see that. Whoever closes it therefore looks for itself: a revocation goes on looking until the seat is free, and a dropped
+// handle leaves a note for the next call of the Exchange (Core::left_). The order of things is rule 13 of
+// docs/memory-order.md.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -19,6 +26,7 @@
 #include "barter/result.hpp"
 #include "barter/verdict.hpp"
 #include "peer/importer.h"
+#include "peer/pages.h"
 
 namespace barter::peer {
 
@@ -26,11 +34,14 @@ class Core;
 class RegionState;
 struct ImporterState;
 
+// Each has cache lines of its own, and taking or dropping a lease writes nothing but the word: importers that use different
+// mappings never write the same line.
 class alignas(64) MappingState {
  public:
   [[nodiscard]] MappingId id() const { return {slot_, generation_of(word_.load(std::memory_order_relaxed))}; }
   [[nodiscard]] Route route() const { return route_; }
   [[nodiscard]] Access access() const { return access_; }
+  [[nodiscard]] Hold hold() const { return hold_; }
   [[nodiscard]] Bdf importer() const { return importer_function_; }
   [[nodiscard]] std::uint64_t size_bytes() const { return segment_.bytes; }
   // A region is contiguous, and so is what an IOMMU makes of it: one segment. Does not change while leased.
@@ -38,10 +49,27 @@ class alignas(64) MappingState {
   [[nodiscard]] bool is_closed() const { return (word_.load(std::memory_order_acquire) & kClosed) != 0; }
 
   // Who calls this holds the handle.
-  [[nodiscard]] Result<Lease> lease();
+  [[nodiscard]] Result<Lease> lease() {
+    std::uint8_t seat = kFree;
+    if (!seat_.compare_exchange_strong(seat, kTaken, std::memory_order_seq_cst, std::memory_order_relaxed)) [[unlikely]]
+      return lease_by_count();
+    if ((word_.load(std::memory_order_seq_cst) & kClosed) == 0) [[likely]]
+      return Lease(this, true);
+    leave_seat();
+    return lease_by_count();
+  }
   // Who calls this has only an id, whose generation may be long past.
   [[nodiscard]] Result<Lease> lease(std::uint32_t generation);
   void end_lease();
+  // Touches nothing after the store: the place, and the whole table with it, may be gone.
+  void leave_seat() {
+    if ((word_.load(std::memory_order_acquire) & kClosed) == 0) [[likely]]
+      leave_seat_unseeing();
+    else
+      leave_closed_seat();
+  }
+  // What the lease in the seat does when it has not seen that the mapping is closed.
+  void leave_seat_unseeing() { seat_.store(kFree, std::memory_order_release); }
   void drop_handle();
 
  private:
@@ -61,6 +89,22 @@ class alignas(64) MappingState {
     return start < part.offset + part.bytes && part.offset < end;
   }
 
+  // The pages that this mapping touches. An address of a domain has the same place in its page as its target has.
+  [[nodiscard]] std::uint64_t lead_bytes() const { return segment_.address.value % kPageBytes; }
+  [[nodiscard]] std::uint64_t whole_pages_bytes() const { return whole_pages(lead_bytes() + segment_.bytes); }
+  // What the owner was asked about.
+  [[nodiscard]] MemoryRange asked() const {
+    if (!translated_) return {offset_, segment_.bytes};
+    return {offset_ - lead_bytes(), whole_pages_bytes()};
+  }
+
+  enum Seat : std::uint8_t { kFree, kTaken, kShut };
+  // With the Core's lock held, of a closed mapping: is no lease left? Then none can come any more.
+  [[nodiscard]] bool is_idle();
+
+  void leave_closed_seat();
+  [[nodiscard]] Result<Lease> lease_by_count();
+
   enum class Taken : std::uint8_t { yes, closed, stale, too_many };
   [[nodiscard]] Taken take(const std::uint32_t* generation);
   [[nodiscard]] Result<Lease> lease_or_error(Taken taken);
@@ -70,23 +114,28 @@ class alignas(64) MappingState {
   DmaSegment segment_;
   Bdf importer_function_;
   std::uint32_t slot_ = 0;
+  std::uint32_t next_free_ = 0;            // only with the Core's lock held
+  std::atomic<std::uint8_t> seat_{kShut};  // in the word's cache line
   Route route_ = Route::unknown;
   Access access_ = Access::read;
-  bool in_domain_ = false;  // the address came from the importer's domain, which must forget it
-  bool guarded_ = false;    // and that domain translates: unmapping there cuts DMA off, unless the device defies it
+  Hold hold_ = Hold::dynamic;
+  bool in_domain_ = false;   // the address came from the importer's domain, which must forget it
+  bool translated_ = false;  // and that domain is an IOMMU's, which maps whole pages
+  bool guarded_ = false;     // and that domain translates: unmapping there cuts DMA off, unless the device defies it
 
   // From here on only with the Core's lock held.
   bool has_handle_ = false;
   bool told_ = false;     // the importer has been told to let go
   bool claimed_ = false;  // some thread unmaps, or has unmapped
   bool gone_ = true;
+  bool has_parts_ = false;             // the owner granted it in parts, which the Core keeps
   std::uint64_t offset_ = 0;           // within the exporter's memory
   ImporterState* importer_ = nullptr;  // until gone
   RegionState* region_ = nullptr;      // until gone
   MappingState* next_in_region_ = nullptr;
   MappingState* previous_in_region_ = nullptr;
-  std::uint32_t next_free_ = 0;
   std::shared_ptr<Core> core_;  // a place in use keeps the table alive
 };
+static_assert(sizeof(MappingState) == 128);
 
 }  // namespace barter::peer

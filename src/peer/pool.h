@@ -21,10 +21,10 @@
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
 #include "barter/result.hpp"
+#include "peer/pages.h"
 
 namespace barter::peer {
 
-inline constexpr std::uint64_t kPageBytes = 4096;
 inline constexpr std::uint64_t kSuperpageBytes[] = {std::uint64_t{1} << 30, std::uint64_t{1} << 21};
 inline constexpr std::size_t kMaxRegionsInPool = 65536;
 

@@ -52,6 +52,7 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   std::uint64_t epoch_ = 0;        // moves with every invalidation; a map() that began before must not end after
   std::uint32_t taking_back_ = 0;  // calls of revoke and invalidate at work
   std::uint32_t in_domains_ = 0;   // calls of DmaDomain::map at work that no mapping stands for yet
+  std::uint32_t pinned_mappings_ = 0;
   bool revoked_ = false;
   bool quarantined_ = false;    // a late importer could not be cut off: DMA may still arrive
   std::vector<Bdf> defied_by_;  // importers whose devices kept what they should have forgotten, not reported yet

@@ -116,6 +116,41 @@ TEST_P(Stress, Point4_no_lease_lives_when_revoke_has_returned) {
   EXPECT_EQ(counters.late_importers, 0u);
 }
 
+// The lease sits in the mapping's seat and may not see that the handle goes: then it is unmapped by the next call.
+TEST_P(Stress, Point6_handle_and_last_lease_dropped_in_the_same_instant) {
+  base::SystemClock clock;
+  Memory memory{{.bus = 1}, 1_MiB};
+  Worker worker{{.bus = 2}, true};
+  Exchange exchange(clock, [](Bdf, Bdf) { return RouteAnswer{.read = GetParam(), .write = GetParam()}; });
+  ASSERT_TRUE(exchange.add(memory));
+  ASSERT_TRUE(exchange.add(worker));
+  const auto region = exchange.allocate(memory, 64_KiB);
+  ASSERT_TRUE(region);
+  constexpr int kTimes = 3000;
+  std::optional<Lease> lease;
+  std::atomic<int> round = 0;  // even: set up; odd: both drop
+  std::atomic<bool> dropped = false;
+  std::jthread other([&] {
+    for (int mine = 1; mine < 2 * kTimes; mine += 2) {
+      while (round.load() != mine) std::this_thread::yield();
+      lease.reset();
+      dropped = true;
+    }
+  });
+  for (int time = 0; time < kTimes; ++time) {
+    std::optional<Mapping> mapping = std::move(*exchange.try_map(worker, *region));
+    lease = std::move(*mapping->lease());
+    dropped = false;
+    ++round;
+    mapping.reset();
+    while (!dropped) std::this_thread::yield();
+    ++round;
+    const PeerCounters counters = exchange.counters();
+    EXPECT_EQ(counters.mapped, counters.unmapped);
+    EXPECT_EQ(counters.mapped, static_cast<std::uint64_t>(time) + 1);
+  }
+}
+
 // Everything at once, with handles passed between threads and devices that come and go.
 TEST_P(Stress, Point6_everything_at_once) {
   base::SystemClock clock;

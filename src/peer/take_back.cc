@@ -16,6 +16,8 @@ namespace barter::peer {
 namespace {
 
 constexpr Duration kLongestDeadline = std::chrono::hours(24);
+// Mappings that an error tells of; it is for people.
+constexpr std::size_t kPinsTold = 8;
 
 }  // namespace
 
@@ -35,10 +37,38 @@ Result<RevokeReport> Core::take_back(RegionState& region, bool for_good, RevokeO
   TakeBack work;
   {
     Lock lock(mutex_);
+    look_after_left(lock);
+    if (!for_good && region.pinned_mappings_ > 0) {
+      if (auto pinned = why_pinned(region, part)) {
+        ++counters_.invalidations_refused;
+        return fail(std::move(*pinned));
+      }
+    }
     ++(for_good ? counters_.revocations : counters_.invalidations);
     collect(region, for_good, work, part);
   }
   return run(work, options);
+}
+
+// Who pins something of this part, or nothing. With the lock held.
+std::optional<Error> Core::why_pinned(const RegionState& region, MemoryRange part) {
+  std::string who;
+  std::size_t pins = 0;
+  for (const MappingState* mapping = region.first_mapping_; mapping != nullptr; mapping = mapping->next_in_region_) {
+    if (mapping->hold_ != Hold::pinned || (part.bytes != 0 && !mapping->touches(part))) continue;
+    if (pins++ < kPinsTold)
+      who += fmt::format("{}{} ({} bytes)", pins == 1 ? "" : ", ", mapping->importer_function_.to_string(),
+                         mapping->segment_.bytes);
+  }
+  if (pins == 0) return std::nullopt;
+  if (part.bytes == 0) part = region.range_;
+  return Error{.code = ErrorCode::pinned,
+               .doing = "taking back for now memory of",
+               .subject = region.function_.to_string(),
+               .where = fmt::format("{} bytes from {:#x} on", part.bytes, part.offset),
+               .why = fmt::format("it is pinned by {} of its mappings, for {}{}", pins, who,
+                                  pins > kPinsTold ? " and others" : ""),
+               .cure = "wait until they are unmapped, or revoke it for good"};
 }
 
 Result<RevokeReport> Core::revoke_all(Exporter& exporter, RevokeOptions options) {
@@ -106,7 +136,7 @@ void Core::collect(RegionState& region, bool for_good, TakeBack& work, MemoryRan
 }
 
 void Core::add_taken(MappingState& mapping, TakeBack& work) {
-  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_acq_rel);
+  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_seq_cst);
   work.taken.push_back({&mapping, mapping.id().generation});
   ++counters_.mappings_taken_back;
   if (mapping.claimed_ || std::exchange(mapping.told_, true)) return;
@@ -161,7 +191,7 @@ bool Core::settled(TakeBack& work) {
   bool all = true;
   for (const Taken& taken : work.taken) {
     if (!is_current(taken)) continue;
-    if (!taken.mapping->claimed_ && taken.mapping->leases() == 0) unmap(lock, *taken.mapping, &work);
+    if (!taken.mapping->claimed_ && taken.mapping->is_idle()) unmap(lock, *taken.mapping, &work);
     if (is_current(taken)) all = false;
   }
   return all && std::all_of(work.regions.begin(), work.regions.end(),
@@ -192,11 +222,12 @@ void Core::cut_off(const Taken& taken, TakeBack& work) {
   Lock lock(mutex_);
   MappingState& mapping = *taken.mapping;
   if (!is_current(taken) || mapping.claimed_) return;
-  if (mapping.leases() == 0) return unmap(lock, mapping, &work);
+  if (mapping.is_idle()) return unmap(lock, mapping, &work);
   mapping.claimed_ = true;
   work.late.push_back(mapping.importer_->function);
   if (!mapping.guarded_) isolate(lock, mapping, &work);
   forget_address(lock, mapping, &work);
+  tell_owner(lock, mapping);
   finish(mapping);
 }
 
@@ -204,6 +235,7 @@ void Core::cut_off(const Taken& taken, TakeBack& work) {
 void Core::unmap(Lock& lock, MappingState& mapping, TakeBack* work) {
   mapping.claimed_ = true;
   forget_address(lock, mapping, work);
+  tell_owner(lock, mapping);
   finish(mapping);
 }
 
@@ -252,6 +284,10 @@ void Core::isolate(Lock& lock, MappingState& mapping, TakeBack* work) {
 }
 
 void Core::finish(MappingState& mapping) {
+  if (mapping.hold_ == Hold::pinned) {
+    --mapping.region_->pinned_mappings_;
+    unpin(*mapping.region_->exporter_, mapping.whole_pages_bytes());
+  }
   MappingState* const next = mapping.next_in_region_;
   MappingState* const previous = mapping.previous_in_region_;
   (previous == nullptr ? mapping.region_->first_mapping_ : previous->next_in_region_) = next;
@@ -264,7 +300,8 @@ void Core::finish(MappingState& mapping) {
 }
 
 void Core::recycle_if_free(MappingState& mapping) {
-  if (!mapping.gone_ || mapping.has_handle_ || mapping.leases() != 0) return;
+  if (!mapping.gone_ || mapping.has_handle_) return;
+  if (!mapping.is_idle()) return leave_note(mapping);
   const std::uint32_t generation = mapping.id().generation + 1;
   mapping.word_.store(MappingState::word_of(generation) | MappingState::kClosed, std::memory_order_release);
   mapping.core_.reset();
@@ -273,24 +310,46 @@ void Core::recycle_if_free(MappingState& mapping) {
   first_free_ = mapping.slot_;
 }
 
+// A closed mapping may have lost its last lease.
+void Core::end_if_idle(Lock& lock, MappingState& mapping) {
+  if (mapping.claimed_) return recycle_if_free(mapping);
+  if (mapping.is_idle()) return unmap(lock, mapping, nullptr);
+  // With a handle, it is being revoked, by somebody who goes on looking.
+  if (!mapping.has_handle_) leave_note(mapping);
+}
+
+// Whoever ends a counted lease looks here again; whoever sits in the seat may not know that it should.
+void Core::leave_note(MappingState& mapping) {
+  if (mapping.leases() == 0) left_.push_back({&mapping, mapping.id().generation});
+}
+
 void Core::end_closed_lease(MappingState& mapping) {
   Lock lock(mutex_);
   mapping.word_.fetch_sub(1, std::memory_order_acq_rel);
-  if (mapping.leases() != 0) return;
-  if (!mapping.claimed_)
-    unmap(lock, mapping, nullptr);
-  else
-    recycle_if_free(mapping);
+  end_if_idle(lock, mapping);
+}
+
+void Core::end_closed_seat(MappingState& mapping) {
+  Lock lock(mutex_);
+  mapping.seat_.store(MappingState::kShut, std::memory_order_release);
+  end_if_idle(lock, mapping);
 }
 
 void Core::drop_handle(MappingState& mapping) {
   Lock lock(mutex_);
+  look_after_left(lock);
   mapping.has_handle_ = false;
-  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_acq_rel);
-  if (!mapping.claimed_ && mapping.leases() == 0)
-    unmap(lock, mapping, nullptr);
-  else
-    recycle_if_free(mapping);
+  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_seq_cst);
+  end_if_idle(lock, mapping);
+}
+
+// What is left to do for those who did not see that they were the last. Lets the lock go meanwhile.
+void Core::look_after_left(Lock& lock) {
+  if (left_.empty()) [[likely]]
+    return;
+  for (const Taken& taken : std::exchange(left_, {}))
+    if (taken.mapping->id().generation == taken.generation && !taken.mapping->has_handle_)
+      end_if_idle(lock, *taken.mapping);
 }
 
 }  // namespace barter::peer

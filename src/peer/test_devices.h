@@ -70,13 +70,17 @@ class Client final : public Importer {
   explicit Client(Bdf function, bool iommu = false) : counted(iommu), function_(function) {}
   [[nodiscard]] Bdf function() const override { return function_; }
   [[nodiscard]] DmaDomain& domain() override { return counted; }
-  void invalidate(MappingId) override { ++told; }
+  void invalidate(MappingId) override {
+    ++told;
+    if (on_told) on_told();
+  }
   [[nodiscard]] Result<void> isolate() override {
     ++isolated;
     return {};
   }
 
   CountingDomain counted;
+  std::function<void()> on_told;
   std::atomic<std::uint64_t> told = 0;
   std::atomic<std::uint64_t> isolated = 0;
 

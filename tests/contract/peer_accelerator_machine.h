@@ -10,6 +10,7 @@
 //   };
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -82,6 +83,8 @@ class MachineWithAccelerator final : public PeerMachine {
   base::Clock& clock() override { return machine_.fabric->clock(); }
   peer::Exporter& exporter() override { return *memory_; }
   Engine& importer(unsigned index) override { return *engines_[index]; }
+  void on_unmap(Unmapped told) override { memory_->on_unmap(std::move(told)); }
+  void limit_pins(std::optional<std::uint64_t> bytes) override { memory_->limit_pins(bytes); }
   void on_request(Consent consent) override { memory_->on_request(std::move(consent)); }
   void set_letting_go(unsigned index, LettingGo how) override { importer(index).letting_go = how; }
   void on_invalidate(unsigned index, std::function<void(peer::MappingId)> call) override {

@@ -20,18 +20,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-namespace {
-
-std::vector<std::byte> pattern(std::size_t bytes, unsigned char seed) {
-  std::vector<std::byte> made(bytes);
-  for (std::size_t index = 0; index < bytes; ++index) made[index] = static_cast<std::byte>(index * 7 + seed);
-  return made;
-}
-
-DmaAddress start_of(const Lease& lease) { return lease.segments()[0].address; }
-
-}  // namespace
-
 Region PeerContract::allocate(std::uint64_t bytes) {
   auto region = exchange().allocate(machine().exporter(), bytes);
   if (!region) ADD_FAILURE() << region.error().message();
@@ -265,6 +253,21 @@ TEST_P(PeerContract, Point4_stale_ids_are_refused_and_never_followed) {
   EXPECT_NE(next.state().id().generation, old.generation);
   EXPECT_FALSE(exchange().lease(old));
   EXPECT_TRUE(exchange().lease(next.state().id()));
+}
+
+TEST_P(PeerContract, Point4_forged_ids_are_refused_and_never_followed) {
+  const Region region = allocate(4_KiB);
+  const Mapping mapping = map(0, region);
+  const peer::MappingId real = mapping.state().id();
+  for (const peer::MappingId forged :
+       {peer::MappingId{real.slot, real.generation + 1}, peer::MappingId{real.slot, 0},
+        peer::MappingId{real.slot, 0xffffffff}, peer::MappingId{real.slot + 1, real.generation},
+        peer::MappingId{0xffffffff, real.generation}, peer::MappingId{65535, 1}, peer::MappingId{65536, 1}}) {
+    const auto lease = exchange().lease(forged);
+    ASSERT_FALSE(lease) << forged.slot << ", " << forged.generation;
+    EXPECT_THAT(lease.error().code, testing::AnyOf(ErrorCode::revoked, ErrorCode::invalid_argument));
+  }
+  EXPECT_TRUE(exchange().lease(real));
 }
 
 TEST_P(PeerContract, Point4_revoked_is_for_good_and_invalidated_is_for_now) {

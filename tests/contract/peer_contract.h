@@ -1,11 +1,12 @@
 // The peer contract's suite (docs/peer-contract.md): what must hold on every machine that has exporters, importers and an
-// Exchange. The tests are in peer_contract.cc; each machine has a file that says what it is and instantiates them:
+// Exchange. The tests are in peer_contract*.cc; each machine has a file that says what it is and instantiates them:
 // peer_contract_test.cc for a small bus of arrays, peer_on_fabric_test.cc for the software PCIe.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <span>
 #include <string>
@@ -38,6 +39,8 @@ class PeerMachine {
   virtual peer::Exporter& exporter() = 0;
   virtual peer::Importer& importer(unsigned index) = 0;
   virtual void on_request(Consent consent) = 0;
+  virtual void on_unmap(Unmapped told) = 0;
+  virtual void limit_pins(std::optional<std::uint64_t> bytes) = 0;
   virtual void set_letting_go(unsigned importer, LettingGo how) = 0;
   // Called within invalidate(), before anything else.
   virtual void on_invalidate(unsigned importer, std::function<void(peer::MappingId)> call) = 0;
@@ -81,6 +84,14 @@ class PeerContract : public testing::TestWithParam<PeerMachineParam> {
 
   std::unique_ptr<PeerMachine> machine_;
 };
+
+// Bytes that tell where they belong.
+inline std::vector<std::byte> pattern(std::size_t bytes, unsigned char seed) {
+  std::vector<std::byte> made(bytes);
+  for (std::size_t index = 0; index < bytes; ++index) made[index] = static_cast<std::byte>(index * 7 + seed);
+  return made;
+}
+inline DmaAddress start_of(const Lease& lease) { return lease.segments()[0].address; }
 
 // Only for machines on which the addresses of mappings go through an IOMMU.
 class PeerContractGuarded : public PeerContract {};

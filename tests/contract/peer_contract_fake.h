@@ -50,12 +50,18 @@ class FakeMemory final : public peer::Exporter {
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange range) override {
     return cpu_visible ? std::span(bytes_).subspan(range.offset, range.bytes) : std::span<std::byte>{};
   }
+  void unmapped(const Request& granted) override {
+    if (told) told(granted);
+  }
+  [[nodiscard]] std::optional<std::uint64_t> pin_limit_bytes() const override { return pin_limit; }
   [[nodiscard]] Answer decide(const Request& request) override { return consent ? consent(request) : Answer::direct(); }
   [[nodiscard]] std::span<std::byte> bytes() { return bytes_; }
 
   Access hardware = Access::read_write;
   bool cpu_visible = false;
   Consent consent;
+  Unmapped told;
+  std::optional<std::uint64_t> pin_limit;
 
  private:
   Bdf function_;
@@ -189,6 +195,8 @@ class FakeMachine final : public PeerMachine {
   base::Clock& clock() override { return clock_; }
   FakeMemory& exporter() override { return memory_; }
   FakeImporter& importer(unsigned index) override { return *importers_[index]; }
+  void on_unmap(Unmapped told) override { memory_.told = std::move(told); }
+  void limit_pins(std::optional<std::uint64_t> bytes) override { memory_.pin_limit = bytes; }
   void on_request(Consent consent) override { memory_.consent = std::move(consent); }
   void set_letting_go(unsigned index, LettingGo how) override { importer(index).letting_go = how; }
   void on_invalidate(unsigned index, std::function<void(peer::MappingId)> call) override {

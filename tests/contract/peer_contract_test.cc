@@ -151,6 +151,25 @@ TEST_F(PeerContractVerdicts, Point4_revoke_waits_for_an_iommu_entry_that_no_mapp
   EXPECT_FALSE(arrived);
 }
 
+TEST_F(PeerContractVerdicts, Point1_attempts_that_fail_after_the_pin_was_counted_give_it_back) {
+  machine_ = std::make_unique<FakeMachine>(Route::through_host_bridge, true);
+  machine_->limit_pins(8_KiB);
+  auto region = machine_->exchange().allocate(machine_->exporter(), 8_KiB);
+  const auto pin = [&] {
+    return machine_->exchange().try_map(machine_->importer(0), *region, {.hold = Hold::pinned}).has_value();
+  };
+  machine_->importer(0).iommu->fail_next = true;
+  EXPECT_FALSE(pin());
+  machine_->on_request([&](const Request&) {
+    EXPECT_TRUE(region->invalidate()) << "what is not mapped yet does not hold the memory";
+    return Answer::direct();
+  });
+  EXPECT_FALSE(pin());
+  machine_->on_request({});
+  EXPECT_EQ(machine_->exchange().counters().pinned_bytes, 0u);
+  EXPECT_TRUE(pin());
+}
+
 TEST_F(PeerContractVerdicts, Point9_a_full_iommu_is_a_passing_failure) {
   machine_ = std::make_unique<FakeMachine>(Route::through_host_bridge, true);
   const auto region = machine_->exchange().allocate(machine_->exporter(), 8_KiB);

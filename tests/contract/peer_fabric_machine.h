@@ -89,9 +89,15 @@ class BarMemory final : public peer::Exporter {
   }
   [[nodiscard]] Access hardware_access() const override { return Access::read_write; }
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange) override { return {}; }
+  void unmapped(const Request& granted) override {
+    if (told) told(granted);
+  }
+  [[nodiscard]] std::optional<std::uint64_t> pin_limit_bytes() const override { return pin_limit; }
   [[nodiscard]] Answer decide(const Request& request) override { return consent ? consent(request) : Answer::direct(); }
 
   Consent consent;
+  Unmapped told;
+  std::optional<std::uint64_t> pin_limit;
 
  private:
   fabric::ScratchDevice& device_;
@@ -186,6 +192,8 @@ class FabricMachine final : public PeerMachine {
   base::Clock& clock() override { return fabric_->clock(); }
   peer::Exporter& exporter() override { return *memory_; }
   DmaEngine& importer(unsigned index) override { return *engines_[index]; }
+  void on_unmap(Unmapped told) override { memory_->told = std::move(told); }
+  void limit_pins(std::optional<std::uint64_t> bytes) override { memory_->pin_limit = bytes; }
   void on_request(Consent consent) override { memory_->consent = std::move(consent); }
   void set_letting_go(unsigned index, LettingGo how) override { importer(index).letting_go = how; }
   void on_invalidate(unsigned index, std::function<void(peer::MappingId)> call) override {

@@ -1,0 +1,137 @@
+// The examples of docs/peer.md, word for word: they compile, do what the page says, and stand in it as they stand here.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "barter/barter.hpp"
+
+namespace {
+
+using namespace barter::literals;
+
+// A text without what its indentation and line breaks are made of.
+std::string words_of(std::string_view text) {
+  std::string words;
+  for (const char letter : text) {
+    const bool is_space = letter == ' ' || letter == '\n';
+    if (!is_space)
+      words += letter;
+    else if (!words.empty() && words.back() != ' ')
+      words += ' ';
+  }
+  return words;
+}
+
+std::string read_file(const std::string& name) {
+  std::ifstream file(BARTER_SOURCE_DIR "/" + name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> examples_of(const std::string& page) {
+  constexpr std::string_view kStart = "```cpp\n";
+  std::vector<std::string> all;
+  for (std::size_t at = page.find(kStart); at != std::string::npos; at = page.find(kStart, at)) {
+    at += kStart.size();
+    all.push_back(page.substr(at, page.find("```", at) - at));
+  }
+  return all;
+}
+
+TEST(PeerGuide, ExamplesOfThePageAreTheOnesThatAreTested) {
+  const std::vector<std::string> examples = examples_of(read_file("docs/peer.md"));
+  const std::string source = words_of(read_file("tests/contract/peer_guide_test.cc"));
+  EXPECT_GE(examples.size(), 2u);
+  for (const std::string& example : examples) EXPECT_THAT(source, testing::HasSubstr(words_of(example))) << example;
+}
+
+int share_device_memory() {
+  auto machine = barter::Machine::open("ai-server");
+  if (!machine) return barter::print(machine.error());
+  barter::Provider gpu = *machine->provider("gpu0");
+  const barter::Drive drive = *machine->drive("nvme1");
+
+  auto region = gpu.allocate(1_MiB);
+  if (!region) return barter::print(region.error());
+  std::span<std::byte> bytes = region->cpu_bytes();  // an ordinary pointer to the device's memory; empty: it has none
+  std::ranges::fill(bytes, std::byte{0x5a});
+
+  // The owner decides on each request, and may decide differently on its parts.
+  const std::uint64_t secret = region->range().offset + 768_KiB;
+  gpu.on_request([secret](const barter::Request& request) {
+    if (request.range.offset >= secret) return barter::Answer::refuse("the last quarter is nobody's business");
+    if (request.access != barter::Access::read) return barter::Answer::by_way_of_host("peers may only read here");
+    return barter::Answer::direct().for_first(secret - request.range.offset);
+  });
+  std::uint64_t shared_bytes = 768_KiB;
+  gpu.on_unmap([&](const barter::Request& granted) { shared_bytes -= granted.range.bytes; });
+
+  auto parts = drive.map_parts(*region, {.access = barter::Access::read});
+  if (!parts) return barter::print(parts.error());
+  std::uint64_t at = 0;
+  for (barter::MappedPart& part : *parts) {
+    if (!part.mapping) continue;  // part.answer.reason: "the last quarter is nobody's business"
+    auto lease = part.mapping->lease();
+    if (!lease) return barter::print(lease.error());
+    // The drive fetches the bytes from the device by itself: none of them passes through host memory.
+    auto written = barter::write(drive, {.offset = at}, *lease);
+    if (!written) return barter::print(written.error());
+    at += part.range.bytes;
+  }
+  parts->clear();  // unmaps, and the owner is told of the end of what it granted: shared_bytes is 0 again
+
+  std::vector<std::byte> found(at);
+  if (auto read = barter::read(drive, {}, found); !read) return barter::print(read.error());
+  return shared_bytes == 0 && std::ranges::equal(found, bytes.first(at)) ? 0 : 1;
+}
+
+TEST(PeerGuide, SharesDeviceMemory) { EXPECT_EQ(share_device_memory(), 0); }
+
+int take_memory_back() {
+  auto machine = barter::Machine::open("two-nvme");
+  if (!machine) return barter::print(machine.error());
+  barter::Provider owner = *machine->provider("nvme0");
+  const barter::Drive importer = *machine->drive("nvme1");
+  auto region = owner.allocate(2_MiB);
+  if (!region) return barter::print(region.error());
+  auto dynamic = importer.map(*region);
+  if (!dynamic) return barter::print(dynamic.error());
+
+  // Pinned memory: the owner has promised not to move it, within a limit of its own.
+  owner.limit_pins(1_MiB);
+  {
+    auto pinned = importer.map(*region, {.bytes = 1_MiB, .hold = barter::Hold::pinned});
+    if (!pinned) return barter::print(pinned.error());
+    auto too_much = importer.map(*region, {.offset = 1_MiB, .bytes = 4_KiB, .hold = barter::Hold::pinned});
+    if (too_much.has_value() || too_much.error().code != barter::ErrorCode::exhausted) return 1;
+    auto moved = region->invalidate();
+    if (moved.has_value() || moved.error().code != barter::ErrorCode::pinned) return 1;  // and nobody was told
+  }
+
+  // For now, because the memory is to move. The importer's mapping is stale, and it maps the memory again.
+  auto moved = region->invalidate();
+  if (!moved) return barter::print(moved.error());
+  auto stale = dynamic->lease();
+  if (stale.has_value() || stale.error().code != barter::ErrorCode::revoked) return 1;
+  dynamic = importer.map(*region);
+  if (!dynamic) return barter::print(dynamic.error());
+
+  // For good. A lease stands for a transfer in flight; nobody ends this one, so its importer is cut off at the deadline.
+  auto lease = dynamic->lease();
+  auto revoked = region->revoke({.deadline = 10ms});
+  if (!revoked) return barter::print(revoked.error());
+  const bool was_late = revoked->late == std::vector<barter::Bdf>{importer.bdf()};
+  return was_late && !importer.map(*region) ? 0 : 1;
+}
+
+TEST(PeerGuide, TakesMemoryBack) { EXPECT_EQ(take_memory_back(), 0); }
+
+}  // namespace

@@ -22,6 +22,8 @@ struct AcceleratorSetup {
   std::uint8_t copy_channels = 2;
   std::uint8_t compute_channels = 2;  // together 1 to 32
   std::uint8_t ring_log2 = 12;        // of the longest ring
+  // What a channel moves before it is another one's turn; little of it, and a command is seen half done. 0: kMaxBytesPerStep.
+  std::uint64_t bytes_per_step = 0;
 };
 
 // Refuses setups that the specification rules out.

@@ -8,15 +8,16 @@
 
 namespace barter::devices::accelerator {
 
-Accelerator::Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory)
+Accelerator::Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory,
+                         std::uint64_t bytes_per_step)
     : identity_(std::move(identity)),
       backing_(std::move(memory)),
       registers_(fixed, [this](std::string what) { record(std::move(what)); }),
       memory_(backing_.bytes()) {
   for (std::uint32_t number = 0; number < fixed.channels(); ++number)
-    channels_.push_back(std::make_unique<Channel>(number, number < fixed.copy_channels ? Engine::copy : Engine::compute,
-                                                  registers_, memory_,
-                                                  [this](std::string what) { record(std::move(what)); }));
+    channels_.push_back(std::make_unique<Channel>(
+        number, number < fixed.copy_channels ? Engine::copy : Engine::compute, registers_, memory_,
+        [this](std::string what) { record(std::move(what)); }, bytes_per_step));
 }
 
 void Accelerator::attach(fabric::Requester& requester) {
@@ -159,7 +160,8 @@ Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetu
       .msix_bar = kRegisterBar,
       .msix_table = {kMsixTable},
       .msix_pending = {kMsixPending}};
-  return std::make_unique<Accelerator>(std::move(identity), fixed, std::move(*memory));
+  return std::make_unique<Accelerator>(std::move(identity), fixed, std::move(*memory),
+                                       setup.bytes_per_step != 0 ? setup.bytes_per_step : kMaxBytesPerStep);
 }
 
 }  // namespace barter::devices::accelerator

@@ -16,7 +16,8 @@ namespace barter::devices::accelerator {
 
 class Accelerator final : public fabric::Device {
  public:
-  Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory);
+  Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory,
+              std::uint64_t bytes_per_step);
 
   const fabric::FunctionIdentity& identity() const override { return identity_; }
   void attach(fabric::Requester& requester) override;

@@ -10,8 +10,14 @@ namespace barter::devices::accelerator {
 
 using fabric::Completion;
 
-Channel::Channel(std::uint32_t number, Engine engine, RegisterFile& registers, MemoryAccess& memory, Report report)
-    : number_(number), registers_(registers), memory_(memory), report_(std::move(report)), job_(memory, engine) {}
+Channel::Channel(std::uint32_t number, Engine engine, RegisterFile& registers, MemoryAccess& memory, Report report,
+                 std::uint64_t bytes_per_step)
+    : number_(number),
+      bytes_per_step_(bytes_per_step),
+      registers_(registers),
+      memory_(memory),
+      report_(std::move(report)),
+      job_(memory, engine) {}
 
 void Channel::follow(bool device_is_ready) {
   ChannelSettings settings;
@@ -57,7 +63,7 @@ void Channel::fail(std::string why) {
 
 bool Channel::step() {
   if (!is_running_ || entries_ == 0) return false;
-  std::uint64_t budget_bytes = kMaxBytesPerStep;
+  std::uint64_t budget_bytes = bytes_per_step_;
   bool has_worked = false;
   for (std::uint32_t commands = 0; commands < kMaxCommandsPerStep && budget_bytes != 0; ++commands) {
     if (!has_job_ && !fetch()) break;

@@ -19,7 +19,8 @@ class Channel {
  public:
   using Report = std::function<void(std::string)>;  // of a violation
 
-  Channel(std::uint32_t number, Engine engine, RegisterFile& registers, MemoryAccess& memory, Report report);
+  Channel(std::uint32_t number, Engine engine, RegisterFile& registers, MemoryAccess& memory, Report report,
+          std::uint64_t bytes_per_step = kMaxBytesPerStep);
 
   void attach(fabric::Requester& requester) { requester_ = &requester; }
   // Follows CHANNEL_CONTROL.
@@ -38,6 +39,7 @@ class Channel {
   void publish_progress();
 
   const std::uint32_t number_;
+  const std::uint64_t bytes_per_step_;
   RegisterFile& registers_;
   MemoryAccess& memory_;
   const Report report_;

@@ -1,4 +1,4 @@
-// memory_sim SEED [--steps N] [--from STEP] [--break NAME]: what ./dev sim runs. Status 0: nothing is wrong; 1: something is;
+// memory_sim SEED [--steps N] [--from STEP] [--break NAME] [--log yes]: what ./dev sim runs. Status 0: nothing is wrong; 1: something is;
 // 2: bad input; 3: a wait did not end.
 #include <algorithm>
 #include <charconv>
@@ -48,14 +48,19 @@ std::string parse(const std::vector<std::string_view>& arguments, barter::sim::O
   options.seed = *number(arguments[0]);
   for (std::size_t at = 1; at < arguments.size(); at += 2) {
     const std::string_view name = arguments[at];
-    if (name != "--steps" && name != "--from" && name != "--break")
-      return fmt::format("there is no option {}; there are --steps, --from and --break", name);
+    if (name != "--steps" && name != "--from" && name != "--break" && name != "--log")
+      return fmt::format("there is no option {}; there are --steps, --from, --break and --log", name);
     if (at + 1 == arguments.size()) return fmt::format("{} needs a value", name);
     const std::string_view value = arguments[at + 1];
     if (name == "--break") {
       for (const BreakName& one : kBreaks)
         if (one.name == value) options.broken = one.what;
       if (options.broken == Break::none) return fmt::format("nothing called {} can be broken", value);
+      continue;
+    }
+    if (name == "--log") {
+      if (value != "yes") return fmt::format("--log takes the word yes, not {}", value);
+      options.log = true;
       continue;
     }
     const auto steps = number(value);

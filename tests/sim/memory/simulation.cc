@@ -58,6 +58,7 @@ class Run {
   }
   void remember(const std::string& what) {
     add(what);
+    if (options_.log) print_(fmt::format("{:>9}  {}", step_, what));
     remembered_[count_++ % kRemembered] = {step_, what};
   }
 

@@ -18,6 +18,7 @@ struct Options {
   std::uint64_t steps = 100'000;
   std::uint64_t from = 0;          // begins with the machine that this step is of
   std::uint64_t digest_every = 0;  // steps; 0: at the end alone
+  bool log = false;                // print every operation
   Break broken = Break::none;
 };
 

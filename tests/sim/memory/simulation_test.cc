@@ -39,6 +39,9 @@ TEST(Simulation, EverythingHappens) {
   EXPECT_GT(tally.transfers_done, 5'000u);
   EXPECT_GT(tally.transfers_failed, 50u);
   EXPECT_GT(tally.transfers_cut_off, 50u);
+  EXPECT_GT(tally.parts_cut_off_before, 20u);
+  EXPECT_GT(tally.parts_cut_off_midway, 5u);
+  EXPECT_GT(tally.parts_cut_off_after, 20u);
   EXPECT_GT(tally.transfers_cancelled, 50u);
   EXPECT_GT(tally.copies_direct, 50u);
   EXPECT_GT(tally.copies_by_host, 50u);
@@ -80,7 +83,7 @@ TEST_P(BrokenSimulation, IsFoundAndReplayed) {
 }
 
 constexpr Case kCases[] = {
-    {"iommu_keeps_mapping", Break::iommu_keeps_mapping, "by an address that was taken back"},
+    {"iommu_keeps_mapping", Break::iommu_keeps_mapping, "carried out a request that it has no right to"},
     {"isolation_does_nothing", Break::isolation_does_nothing, "cut off"},
     {"byte_flips", Break::byte_flips, "nothing that was asked for wrote it"},
     {"report_forgets_late", Break::report_forgets_late, "does not report it as late"},

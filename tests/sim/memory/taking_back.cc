@@ -89,22 +89,34 @@ void World::cut_off(Transfer& transfer, Part& part) {
   if (std::ranges::none_of(transfer.parts, &Part::is_cut_off)) ++unit.cut_off;
   part.is_cut_off = true;
   Place& place = places_[part.place];
+  const Place& local = places_[transfer.local.place];
+  std::uint32_t less = 0;
+  for (const Part* one = transfer.parts.data(); one != &part; ++one) less += one->cells.count;
+  const Cells own = transfer.local.cells.part(less, part.cells.count);
   if (transfer.direction == machine::Direction::to_endpoint) {
     const auto bytes = place.expected(part.cells);
     part.before.assign(bytes.begin(), bytes.end());
+    count_cut_off(local.now(own), local.expected(own), bytes);
     place.end_read(part.cells);
   } else {
-    std::uint32_t less = 0;
-    for (const Part* one = transfer.parts.data(); one != &part; ++one) less += one->cells.count;
-    const auto source = places_[transfer.local.place].expected(transfer.local.cells.part(less, part.cells.count));
+    const auto source = local.expected(own);
     if (!transfer.is_disturbed && !is_mixture(place.now(part.cells), place.expected(part.cells), source))
       blame(fmt::format("a transfer of {} that was cut off has left bytes that are neither old nor new in {}",
                         unit.name, place.name()));
     part.had_arrived = std::ranges::equal(place.now(part.cells), source);
+    count_cut_off(place.now(part.cells), place.expected(part.cells), source);
     place.end_write(part.cells);
   }
   if (stale_count_ < kMaxStale && is_guarded(unit, unit_of_memory(part.place)))
     stale_[stale_count_++] = {.unit = transfer.unit, .at = part.at, .place = part.place, .cells = part.cells};
+}
+
+void World::count_cut_off(std::span<const std::byte> now, std::span<const std::byte> old,
+                          std::span<const std::byte> wanted) {
+  const bool is_old = std::ranges::equal(now, old);
+  ++(is_old                            ? tally_.parts_cut_off_before
+     : std::ranges::equal(now, wanted) ? tally_.parts_cut_off_after
+                                       : tally_.parts_cut_off_midway);
 }
 
 void World::take_back(How how, SharedRegion& region, Duration deadline) {
@@ -124,10 +136,39 @@ void World::take_back(How how, SharedRegion& region, Duration deadline) {
   if (how == How::revoke && !region.handle->is_revoked()) blame("a region does not know that it is revoked");
 }
 
+// Mostly one that is being read or written just now.
+SharedRegion* World::some_busy_region() {
+  const auto first = below(kMaxTransfers);
+  for (std::size_t turn = 0; turn < kMaxTransfers && !chance_.chance(0.02); ++turn) {
+    const Transfer& transfer = transfers_[(first + turn) % kMaxTransfers];
+    if (!transfer.is_active || transfer.is_rogue || transfer.parts[0].region == 0) continue;
+    if (SharedRegion* const region = region_of(transfer.parts[0].region)) return region;
+  }
+  return some_region();
+}
+
+// Lets the machine get on until a transfer of this memory has moved some of its bytes and not all; not for long.
+void World::await_midway(std::uint64_t region) {
+  constexpr int kTurns = 40;
+  const auto is_midway = [&](const Transfer& transfer) {
+    const Part& part = transfer.parts[0];
+    if (!transfer.is_active || part.region != region || part.is_cut_off) return false;
+    const Place& local = places_[transfer.local.place];
+    const Place& place = places_[part.place];
+    const Cells own = transfer.local.cells.part(0, part.cells.count);
+    const bool to_part = transfer.direction == machine::Direction::from_endpoint;
+    const auto now = to_part ? place.now(part.cells) : local.now(own);
+    return !std::ranges::equal(now, to_part ? place.expected(part.cells) : local.expected(own)) &&
+           !std::ranges::equal(now, to_part ? local.expected(own) : place.expected(part.cells));
+  };
+  for (int turn = 0; turn < kTurns && std::ranges::none_of(transfers_, is_midway); ++turn) fabric_->clock().idle();
+}
+
 Outcome World::take_back(How how) {
-  SharedRegion* const region = some_region();
+  SharedRegion* const region = chance_.chance(0.5) ? some_busy_region() : some_region();
   if (region == nullptr) return Outcome::not_then;
   say("region {} of {}", region->serial, units_[region->unit].name);
+  if (chance_.chance(0.3)) await_midway(region->serial);
   const Duration deadline = some_deadline();
   if (how == How::revoke_all) {
     if (!units_[region->unit].device || region->is_orphan) return Outcome::not_then;

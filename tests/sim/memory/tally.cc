@@ -34,6 +34,8 @@ std::string Tally::text() const {
       fmt::format("machines: {}; devices plugged in again {}, set up anew {}\n", episodes, plugged_again, brought_back);
   text += fmt::format("transfers: {} done, {} failed, {} cut off, {} cancelled\n", transfers_done, transfers_failed,
                       transfers_cut_off, transfers_cancelled);
+  text += fmt::format("cut off: {} before a byte had moved, {} midway, {} when all had arrived\n", parts_cut_off_before,
+                      parts_cut_off_midway, parts_cut_off_after);
   text += fmt::format("copies: {} direct, {} by way of host memory, {} failed\n", copies_direct, copies_by_host,
                       copies_failed);
   text += "fallbacks:";

@@ -52,8 +52,11 @@ struct Tally {
   std::uint64_t episodes = 0;
   std::uint64_t transfers_done = 0;
   std::uint64_t transfers_failed = 0;
-  std::uint64_t transfers_cut_off = 0;    // the memory was taken away under them
-  std::uint64_t transfers_cancelled = 0;  // their device was reset
+  std::uint64_t transfers_cut_off = 0;     // the memory was taken away under them
+  std::uint64_t parts_cut_off_before = 0;  // by how much of them had arrived then: nothing,
+  std::uint64_t parts_cut_off_midway = 0;  // something,
+  std::uint64_t parts_cut_off_after = 0;   // all, and its completion had not been seen
+  std::uint64_t transfers_cancelled = 0;   // their device was reset
   std::uint64_t copies_direct = 0;
   std::uint64_t copies_by_host = 0;
   std::uint64_t copies_failed = 0;

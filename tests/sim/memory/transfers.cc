@@ -196,21 +196,43 @@ bool World::is_known_address(std::uint32_t unit, DmaSegment at) const {
   return false;
 }
 
-// An importer that goes on with an address that was taken back: nothing of it may arrive anywhere, or be read.
+bool World::is_rogue_possible(const StaleAddress& by) const {
+  const Unit& unit = units_[by.unit];
+  const auto local = local_of(unit);
+  return unit.is_up() && local && local->cells.count >= by.cells.count;
+}
+
+// An importer that goes on with an address that was taken back, or does what its mapping does not allow: nothing of it may arrive
+// anywhere, or be read.
 Outcome World::rogue() {
+  if (chance_.chance(0.3)) return wrong_access();
   if (stale_count_ == 0) return Outcome::not_then;
   const StaleAddress stale = stale_[below(stale_count_)];
-  Unit& unit = units_[stale.unit];
-  const auto local = local_of(unit);
-  if (!unit.is_up() || !local || local->cells.count < stale.cells.count || is_known_address(stale.unit, stale.at))
+  if (!is_rogue_possible(stale) || is_known_address(stale.unit, stale.at)) return Outcome::not_then;
+  return rogue(stale, chance_.chance(0.5) ? Direction::from_endpoint : Direction::to_endpoint);
+}
+
+Outcome World::wrong_access() {
+  const SharedMapping* const mapping = some_mapping();
+  if (mapping == nullptr || mapping->is_closed || mapping->access == Access::read_write ||
+      !is_guarded(units_[mapping->unit], mapping->region_unit))
     return Outcome::not_then;
-  const Direction direction = chance_.chance(0.5) ? Direction::from_endpoint : Direction::to_endpoint;
-  Transfer* const made = begin(stale.unit, direction, {local->cells.first, stale.cells.count});
+  const StaleAddress by = {
+      .unit = mapping->unit, .at = mapping->at, .place = *units_[mapping->region_unit].memory, .cells = mapping->cells};
+  if (!is_rogue_possible(by)) return Outcome::not_then;
+  say("(access {})", static_cast<int>(mapping->access));
+  return rogue(by, mapping->access == Access::read ? Direction::from_endpoint : Direction::to_endpoint);
+}
+
+Outcome World::rogue(const StaleAddress& by, Direction direction) {
+  Unit& unit = units_[by.unit];
+  const auto local = local_of(unit);
+  Transfer* const made = begin(by.unit, direction, {local->cells.first, by.cells.count});
   if (made == nullptr) return Outcome::not_then;
-  say("{} by an address of {}", unit.name, places_[stale.place].name());
+  say("{} by an address of {}", unit.name, places_[by.place].name());
   made->is_rogue = true;
   const auto own = places_[local->place].expected(made->local.cells);
-  Part part{.place = stale.place, .cells = stale.cells, .at = stale.at, .lease = {}, .is_cut_off = true, .before = {}};
+  Part part{.place = by.place, .cells = by.cells, .at = by.at, .lease = {}, .is_cut_off = true, .before = {}};
   if (direction == Direction::to_endpoint) part.before.assign(own.begin(), own.end());  // as it is: nothing may come
   static_cast<void>(add_part(*made, std::move(part)));
   const std::uint64_t tag = made->tag;
@@ -218,13 +240,18 @@ Outcome World::rogue() {
   if (!submit(*made)) return Outcome::refused;
   for (int turn = 0; turn < kRogueTurns && made->is_active && made->tag == tag && unit.endpoint; ++turn) {
     fabric_->clock().idle();
-    poll(stale.unit);
+    poll(by.unit);
   }
-  const bool is_quiet = layout_.lost + layout_.poisoned + layout_.late + layout_.unplug + layout_.link_down == 0;
-  if (!made->is_active && is_quiet && !layout_.ats && unit.is_plugged_in && !link_down_at_ && unit.is_up() &&
-      !unit.importer->was_isolated() && fabric_->counters().iommu_faults == faults)
-    blame("a request by an address that was taken back failed, and the IOMMU did not count it");
+  if (!made->is_active) check_rogue(unit, faults);
   return Outcome::refused;
+}
+
+// Where nothing else can have stopped it, the IOMMU has, and has counted it.
+void World::check_rogue(const Unit& unit, std::uint64_t faults_before) {
+  const bool is_quiet = layout_.lost + layout_.poisoned + layout_.late + layout_.unplug + layout_.link_down == 0;
+  if (is_quiet && !layout_.ats && unit.is_plugged_in && !link_down_at_ && unit.is_up() &&
+      !unit.importer->was_isolated() && fabric_->counters().iommu_faults == faults_before)
+    blame("a request by an address that was taken back failed, and the IOMMU did not count it");
 }
 
 void World::poll(std::uint32_t index) {
@@ -245,7 +272,7 @@ void World::poll(std::uint32_t index) {
       blame(fmt::format("{} completed what was not in flight", unit.name));
       continue;
     }
-    if (layout_.calm && !results[at].ok())
+    if (layout_.calm && !results[at].ok() && !transfer.is_rogue)
       blame(fmt::format("a transfer of {} failed, and nothing had gone wrong: {}", unit.name,
                         unit.endpoint->describe(results[at].status)));
     ++(results[at].ok() ? tally_.transfers_done : tally_.transfers_failed);
@@ -304,7 +331,7 @@ void World::finish_cut_off(const Transfer& transfer, const Part& part, Cells loc
   const Unit& unit = units_[transfer.unit];
   if (transfer.is_disturbed) return;
   if (is_done && transfer.is_rogue)
-    return blame(fmt::format("{} carried out a request by an address that was taken back", unit.name));
+    return blame(fmt::format("{} carried out a request that it has no right to", unit.name));
   if (transfer.direction == Direction::from_endpoint) {
     if (is_done && !part.had_arrived)
       blame(fmt::format("a transfer of {} was cut off before its bytes arrived, and says that it is done", unit.name));

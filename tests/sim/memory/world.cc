@@ -104,6 +104,8 @@ void World::choose_layout() {
   layout_.lost = rate(0.002);
   layout_.poisoned = rate(0.01);
   layout_.late = rate(0.01);
+  layout_.unfinished = rate(0.005);
+  layout_.disordered = rate(0.3);
   layout_.ignored = layout_.ats ? rate(0.1) : 0;
   layout_.unplug = rate(0.00003);
   layout_.link_down = rate(0.00003);
@@ -117,12 +119,13 @@ void World::choose_layout() {
 
 std::string World::setup() const {
   return fmt::format(
-      "{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, unplug {:.6f}, "
+      "{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, drives' commands "
+      "never completed {:.4f}, late {:.2f}, unplug {:.6f}, "
       "link down {:.6f}",
       layout_.one_switch ? "one switch" : "root ports", layout_.acs ? ", ACS" : "",
       layout_.direct_translated ? ", translated pass" : "", layout_.ats ? ", ATS" : "", layout_.iommu ? ", IOMMU" : "",
       layout_.turns ? "" : ", no way through the root complex", layout_.lost, layout_.poisoned, layout_.late,
-      layout_.ignored, layout_.unplug, layout_.link_down);
+      layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug, layout_.link_down);
 }
 
 Result<void> World::plug(const std::string& name, bool is_drive, bool has_memory) {
@@ -137,7 +140,8 @@ Result<void> World::plug(const std::string& name, bool is_drive, bool has_memory
   unit.host = add_place("host buffer");
   if (has_memory) unit.memory = add_place("memory");
   if (!is_drive) {
-    auto device = devices::accelerator::create_accelerator({.memory_bytes = kAcceleratorBytes});
+    auto device = devices::accelerator::create_accelerator(
+        {.memory_bytes = kAcceleratorBytes, .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
     if (!device) return fail(device.error());
     unit.model = device->get();
     return fabric_->plug(name, std::move(*device));
@@ -148,7 +152,12 @@ Result<void> World::plug(const std::string& name, bool is_drive, bool has_memory
   const std::span<std::byte> blocks = (*backing)->memory();
   for (std::byte& byte : blocks) byte = static_cast<std::byte>(chance_.next());
   places_[*unit.media].lies_at(blocks);
-  devices::nvme::ControllerSetup setup{.serial = name, .namespaces = {}, .sgl = name != "nvme1"};
+  devices::nvme::ControllerSetup setup{
+      .serial = name,
+      .namespaces = {},
+      .sgl = name != "nvme1",
+      .misbehaviour = {
+          .lost_completions = layout_.unfinished, .late_completions = layout_.disordered, .seed = chance_.next()}};
   setup.namespaces.push_back({.backing = std::move(*backing), .block_bytes = kCellBytes});
   if (has_memory) setup.cmb_bytes = kCmbBytes;
   auto device = devices::nvme::create_controller(std::move(setup));

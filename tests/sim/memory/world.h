@@ -46,7 +46,8 @@ struct Layout {
   bool turns = true;  // the root complex turns peer requests around
   bool calm = false;  // nothing goes wrong
   double lost = 0, poisoned = 0, late = 0, ignored = 0;
-  double unplug = 0, link_down = 0;  // for each time that the machine gets on
+  double unfinished = 0, disordered = 0;  // of drives' commands: done and never completed, and completed late
+  double unplug = 0, link_down = 0;       // for each time that the machine gets on
 };
 
 struct SharedRegion {
@@ -201,6 +202,8 @@ class World {
   [[nodiscard]] Outcome forged_id();
   [[nodiscard]] Outcome stale_lease();
   [[nodiscard]] SharedRegion* some_region();
+  [[nodiscard]] SharedRegion* some_busy_region();
+  void await_midway(std::uint64_t region);
   [[nodiscard]] SharedRegion* region_of(std::uint64_t serial);
   [[nodiscard]] SharedMapping* some_mapping();
   [[nodiscard]] std::expected<Mapping, peer::NotMapped> try_map(std::uint32_t importer, SharedRegion& region,
@@ -226,12 +229,17 @@ class World {
   void close(const Concerns& concerns);
   void check_isolation(const Transfer& transfer, const Part& part);
   void cut_off(Transfer& transfer, Part& part);
+  void count_cut_off(std::span<const std::byte> now, std::span<const std::byte> old, std::span<const std::byte> wanted);
   [[nodiscard]] std::uint32_t keeping(const Concerns& concerns) const;
 
   // transfers.cc
   [[nodiscard]] Outcome transfer(machine::Direction direction);
   [[nodiscard]] Outcome host_transfer(machine::Direction direction);
   [[nodiscard]] Outcome rogue();
+  [[nodiscard]] bool is_rogue_possible(const StaleAddress& by) const;
+  [[nodiscard]] Outcome rogue(const StaleAddress& by, machine::Direction direction);
+  void check_rogue(const Unit& unit, std::uint64_t faults_before);
+  [[nodiscard]] Outcome wrong_access();
   [[nodiscard]] Transfer* begin(std::uint32_t unit, machine::Direction direction, Cells local);
   [[nodiscard]] bool add_part(Transfer& transfer, Part part);
   [[nodiscard]] bool submit(Transfer& transfer);

@@ -100,6 +100,12 @@ Result<std::optional<ManagedMapping>> ManagedPages::try_map(Importer& importer, 
   if (!runs) return std::unexpected(runs.error());
   std::vector<ManagedPart> parts;
   for (const PlannedRun& run : *runs) {
+    // A touch must always be able to bring a page back, so what is pinned is in host memory.
+    if (run.device && options.hold == Hold::pinned) {
+      auto moved = move(run.range, std::nullopt, std::max(deadline - clock_.now(), Duration::zero()));
+      if (!moved) return std::unexpected(std::move(moved.error()));
+      return std::nullopt;
+    }
     MapOptions here = options;
     here.bytes = run.range.bytes;
     here.offset = run.range.offset;

@@ -5,6 +5,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "barter/address.hpp"
@@ -24,7 +25,7 @@ class VfioDrives {
   // The drive of that address, brought up. Null if the name is no address, or of a function that another driver holds. This
   // object outlives the drive.
   [[nodiscard]] Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view name);
-  [[nodiscard]] bool is_empty() const { return functions_.empty(); }
+  [[nodiscard]] bool is_empty() const;
   // Its driver is ours, so the hardware alone decides on its routes (wire_route.h).
   [[nodiscard]] bool drives(Bdf function) const { return domains_.contains(function); }
   // Drives that the kernel asks for, because they are about to be unplugged or given to another driver, are taken back from the
@@ -37,6 +38,7 @@ class VfioDrives {
  private:
   std::shared_ptr<linux_os::vfio::Host> host_;
   std::map<Bdf, std::unique_ptr<peer::DmaDomain>> domains_;
+  mutable std::mutex mutex_;  // a revocation looks, on any thread, while another drive is brought up
   std::map<Bdf, linux_os::vfio::VfioFunction*> functions_;  // each good while it is open
 };
 

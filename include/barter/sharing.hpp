@@ -35,9 +35,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <barter/address.hpp>
 #include <barter/io.hpp>
@@ -56,11 +58,16 @@ class Connection;
 }
 
 struct BrokerOptions {
-  Duration consent_deadline = std::chrono::seconds(1);  // for an owner in another process
+  // For an owner in another process: by then it has given all its answers to one request of a client, however many parts it
+  // decides on apart. What this process maps itself waits so long for each answer.
+  Duration consent_deadline = std::chrono::seconds(1);
   Duration departure_deadline =
       std::chrono::milliseconds(100);  // for importers of the memory of a process that has ended
   // Decides on memory of the shared providers that belongs to no other process. None: every request is direct.
   Consent consent;
+  // Told of the end of what was granted by that. While the machine is shared, these two stand in for Provider::on_request and
+  // Provider::on_unmap of the providers that other processes have memory of.
+  Unmapped on_unmap;
 };
 
 // Totals since the broker was opened, but for the first four, which are of now.
@@ -129,6 +136,12 @@ class SharedRegion {
 
   // Decides from now on; none: every request is direct. When this returns, the old one is not running any more.
   void on_request(Consent consent);
+  // Told from now on of everything granted that is gone again, as by Provider::on_unmap: before revoke() or invalidate() has
+  // returned, and on a thread of the connection. When this returns, the old one is not running any more.
+  void on_unmap(Unmapped told);
+  // As Provider::limit_pins, for this region. The process that shares the machine may have set a limit of its own for the
+  // provider; then both count.
+  [[nodiscard]] Result<void> limit_pins(std::optional<std::uint64_t> bytes);
   // As of Region. The deadline is at most a minute.
   [[nodiscard]] Result<RevokeReport> revoke(RevokeOptions options = {});
   [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options = {});
@@ -170,6 +183,7 @@ class SharedMapping {
   SharedMapping& operator=(SharedMapping&&) noexcept;
   ~SharedMapping();
   [[nodiscard]] Route route() const { return route_; }
+  [[nodiscard]] Hold hold() const { return hold_; }
   [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
   [[nodiscard]] Bdf importer() const { return importer_; }
   // This process has been told that the owner took the memory back, for now or for good, or the connection has ended.
@@ -186,13 +200,21 @@ class SharedMapping {
  private:
   friend class linux_os::sharing::Connection;
   SharedMapping(std::shared_ptr<linux_os::sharing::Connection> connection, std::uint64_t id, Bdf importer, Route route,
-                std::uint64_t size_bytes);
+                Hold hold, std::uint64_t size_bytes);
   [[nodiscard]] Result<void> move(DrivePart part, bool to_drive) const;
   std::shared_ptr<linux_os::sharing::Connection> connection_;
   std::uint64_t id_ = 0;
   Bdf importer_;
   Route route_ = Route::unknown;
+  Hold hold_ = Hold::dynamic;
   std::uint64_t size_bytes_ = 0;
+};
+
+// As MappedPart.
+struct SharedPart {
+  MemoryRange range;                     // within the exporter's memory
+  std::optional<SharedMapping> mapping;  // if the answer is `direct`
+  Answer answer;
 };
 
 struct ConnectOptions {
@@ -208,9 +230,12 @@ class SharedMachine {
   [[nodiscard]] bool is_connected() const;
   [[nodiscard]] Result<SharedRegion> allocate(std::string_view provider, std::uint64_t bytes,
                                               std::uint64_t alignment = 4096) const;
-  // For a drive, by its name or BDF.
+  // For a drive, by its name or BDF. Held as the options say: the owner is asked whether it promises not to move the memory.
   [[nodiscard]] Result<SharedMapping> map(const RegionDescriptor& region, std::string_view drive,
                                           MapOptions options = {}) const;
+  // As Drive::map_parts. ErrorCode::exhausted if the owner decides on more than 64 parts apart.
+  [[nodiscard]] Result<std::vector<SharedPart>> map_parts(const RegionDescriptor& region, std::string_view drive,
+                                                          MapOptions options = {}) const;
 
  private:
   explicit SharedMachine(std::shared_ptr<linux_os::sharing::Connection> connection)

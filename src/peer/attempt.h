@@ -23,7 +23,7 @@ struct Core::Attempt {
   }
   // With the lock held.
   void let_go() {
-    core.unpin(*exporter_state, std::exchange(pinned_bytes, 0));
+    core.unpin(region, *exporter_state, std::exchange(pinned_bytes, 0));
     --std::exchange(importer_state, nullptr)->busy;
     --exporter_state->busy;
   }

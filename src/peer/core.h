@@ -72,6 +72,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void release(RegionState& region);
   [[nodiscard]] std::span<std::byte> cpu_bytes(RegionState& region);
   [[nodiscard]] bool is_revoked(const RegionState& region) const;
+  void limit_pins(RegionState& region, std::optional<std::uint64_t> bytes);
   [[nodiscard]] Pointers& pointers() { return pointers_; }
 
   // map.cc: making a mapping.
@@ -123,7 +124,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::optional<NotMapped> publish(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt) const;
   void undo(Attempt& attempt);
-  void unpin(ExporterState& exporter, std::uint64_t bytes);
+  void unpin(RegionState& region, ExporterState& exporter, std::uint64_t bytes);
   [[nodiscard]] std::unexpected<NotMapped> give_up(Attempt& attempt, NotMapped failed);
   [[nodiscard]] MappingState* take_slot();
 

@@ -71,6 +71,7 @@ Result<RevokeReport> RegionState::invalidate(RevokeOptions options) { return cor
 Result<RevokeReport> RegionState::invalidate_part(MemoryRange part, RevokeOptions options) {
   return core_->take_back(*this, false, options, {range_.offset + part.offset, part.bytes});
 }
+void RegionState::limit_pins(std::optional<std::uint64_t> bytes) { core_->limit_pins(*this, bytes); }
 void RegionState::release() { core_->release(*this); }
 
 }  // namespace barter::peer

@@ -124,21 +124,27 @@ std::optional<NotMapped> Core::ask_hardware(Attempt& attempt) {
                          "the memory's hardware does not take this access from peers", "go by way of host memory");
 }
 
-// Counts the pages before the owner is asked, so that two attempts at once can't both get the last of them.
+// Counts the pages before the owner is asked, so that two attempts at once can't both get the last of them. The owner of the
+// device may have set a limit, and whoever has the region another.
 std::optional<NotMapped> Core::pin(Attempt& attempt) {
   if (attempt.options.hold != Hold::pinned) return std::nullopt;
-  const std::optional<std::uint64_t> limit = attempt.exporter_state->exporter->pin_limit_bytes();
-  if (limit == 0u)
-    return attempt.refusal(Refusal::owner_refused, ErrorCode::refused, "the owner of the memory lets nobody pin it",
-                           "map it dynamic, and map it again whenever it was taken back");
+  const std::optional<std::uint64_t> of_exporter = attempt.exporter_state->exporter->pin_limit_bytes();
   const std::uint64_t bytes = whole_pages(attempt.target.value % kPageBytes + attempt.range.bytes);
-  Lock lock(mutex_);
-  const std::uint64_t pinned = attempt.exporter_state->pinned_bytes;
-  if (limit && (pinned > *limit || bytes > *limit - pinned))
+  const auto past = [&](std::optional<std::uint64_t> limit, std::uint64_t pinned) -> std::optional<NotMapped> {
+    if (!limit || (pinned <= *limit && bytes <= *limit - pinned)) return std::nullopt;
     return attempt.refusal(
         Refusal::pin_limit, ErrorCode::exhausted,
         fmt::format("{} bytes are to be pinned, {} are pinned already, and the owner allows {}", bytes, pinned, *limit),
         "unmap what is pinned, pin less, or map it dynamic");
+  };
+  Lock lock(mutex_);
+  RegionState& region = attempt.region;
+  if (of_exporter == 0u || region.pin_limit_bytes_ == 0u)
+    return attempt.refusal(Refusal::owner_refused, ErrorCode::refused, "the owner of the memory lets nobody pin it",
+                           "map it dynamic, and map it again whenever it was taken back");
+  if (auto failed = past(of_exporter, attempt.exporter_state->pinned_bytes)) return failed;
+  if (auto failed = past(region.pin_limit_bytes_, region.pinned_bytes_)) return failed;
+  region.pinned_bytes_ += bytes;
   attempt.exporter_state->pinned_bytes += bytes;
   counters_.pinned_bytes += bytes;
   attempt.pinned_bytes = bytes;
@@ -146,9 +152,15 @@ std::optional<NotMapped> Core::pin(Attempt& attempt) {
 }
 
 // With the lock held.
-void Core::unpin(ExporterState& exporter, std::uint64_t bytes) {
+void Core::unpin(RegionState& region, ExporterState& exporter, std::uint64_t bytes) {
+  region.pinned_bytes_ -= bytes;
   exporter.pinned_bytes -= bytes;
   counters_.pinned_bytes -= bytes;
+}
+
+void Core::limit_pins(RegionState& region, std::optional<std::uint64_t> bytes) {
+  const Lock lock(mutex_);
+  region.pin_limit_bytes_ = bytes;
 }
 
 std::optional<NotMapped> Core::find_address(Attempt& attempt) {

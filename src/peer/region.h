@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -33,6 +34,9 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   [[nodiscard]] Result<RevokeReport> invalidate(RevokeOptions options);
   // The same for the mappings that touch these pages of the region alone: only they are to move.
   [[nodiscard]] Result<RevokeReport> invalidate_part(MemoryRange part, RevokeOptions options);
+  // As Exporter::pin_limit_bytes(), for this region alone and on top of it: whoever has the region may have less to say than
+  // the owner of the whole device. None at first. What is pinned already stays so.
+  void limit_pins(std::optional<std::uint64_t> bytes);
   // The handle is dropped: revokes and gives the memory back.
   void release();
 
@@ -53,6 +57,8 @@ class RegionState : public std::enable_shared_from_this<RegionState> {
   std::uint32_t taking_back_ = 0;  // calls of revoke and invalidate at work
   std::uint32_t in_domains_ = 0;   // calls of DmaDomain::map at work that no mapping stands for yet
   std::uint32_t pinned_mappings_ = 0;
+  std::uint64_t pinned_bytes_ = 0;  // with those of mappings that are on their way
+  std::optional<std::uint64_t> pin_limit_bytes_;
   bool revoked_ = false;
   bool quarantined_ = false;    // a late importer could not be cut off: DMA may still arrive
   std::vector<Bdf> defied_by_;  // importers whose devices kept what they should have forgotten, not reported yet

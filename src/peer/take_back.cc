@@ -286,7 +286,7 @@ void Core::isolate(Lock& lock, MappingState& mapping, TakeBack* work) {
 void Core::finish(MappingState& mapping) {
   if (mapping.hold_ == Hold::pinned) {
     --mapping.region_->pinned_mappings_;
-    unpin(*mapping.region_->exporter_, mapping.whole_pages_bytes());
+    unpin(*mapping.region_, *mapping.region_->exporter_, mapping.whole_pages_bytes());
   }
   MappingState* const next = mapping.next_in_region_;
   MappingState* const previous = mapping.previous_in_region_;

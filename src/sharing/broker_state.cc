@@ -52,7 +52,10 @@ void BrokerState::close() {
   listener_ = {};
   const std::lock_guard lock(machine_mutex_);
   for (const auto& importer : importers_) importer->on_invalidate({});
-  for (const auto& exporter : exporters_) exporter->on_request(options_.consent);
+  for (const auto& exporter : exporters_) {
+    exporter->on_request(options_.consent);
+    exporter->on_unmap(options_.on_unmap);
+  }
 }
 
 // Regions and consent.
@@ -67,14 +70,7 @@ Result<std::shared_ptr<OwnedRegion>> BrokerState::allocate(const std::shared_ptr
   std::unique_lock lock(machine_mutex_);
   const auto unit = state().find_provider(provider);
   if (!unit) return std::unexpected(unit.error());
-  const std::shared_ptr<peer::OwnedExporter> exporter = (*unit)->exporter;
-  if (std::ranges::find(exporters_, exporter) == exporters_.end()) {
-    exporters_.push_back(exporter);
-    exporter->on_request([weak = weak_from_this(), function = (*unit)->bdf](const Request& request) {
-      const auto broker = weak.lock();
-      return broker ? broker->decide(function, request) : Answer::direct();
-    });
-  }
+  own((*unit)->exporter, (*unit)->bdf);
   auto region = machine_.provider(provider)->allocate(bytes, alignment);
   if (!region) return std::unexpected(std::move(region.error()));
   lock.unlock();
@@ -96,25 +92,55 @@ std::shared_ptr<OwnedRegion> BrokerState::find(linux_os::sharing::FileIdentity i
   return found == by_identity_.end() ? nullptr : found->second.lock();
 }
 
-void BrokerState::forget(const OwnedRegion& region) {
+// From now on what is asked about this memory comes here first. With the machine's lock held.
+void BrokerState::own(const std::shared_ptr<peer::OwnedExporter>& exporter, Bdf function) {
+  if (std::ranges::find(exporters_, exporter) != exporters_.end()) return;
+  exporters_.push_back(exporter);
+  exporter->on_request([weak = weak_from_this(), function](const Request& request) {
+    const auto broker = weak.lock();
+    return broker ? broker->decide(function, request) : Answer::direct();
+  });
+  exporter->on_unmap([weak = weak_from_this(), function](const Request& granted) {
+    if (const auto broker = weak.lock()) broker->unmapped(function, granted);
+  });
+}
+
+void BrokerState::close_to_users(const OwnedRegion& region) {
   const std::lock_guard lock(mutex_);
   by_identity_.erase(region.identity);
+}
+
+void BrokerState::forget(const OwnedRegion& region) {
+  const std::lock_guard lock(mutex_);
   by_place_.erase({region.region.exporter(), region.region.range().offset});
 }
 
+// Another process's, or null.
+std::shared_ptr<OwnedRegion> BrokerState::region_at(Bdf exporter, MemoryRange range) {
+  std::shared_ptr<OwnedRegion> region;  // goes without the lock: it may be the last share of it
+  const std::lock_guard lock(mutex_);
+  auto after = by_place_.upper_bound({exporter, range.offset + kPageBytes - 1});
+  if (after == by_place_.begin() || (--after)->first.first != exporter) return nullptr;
+  region = after->second.lock();
+  return region && covers(region->region.range(), range) ? region : nullptr;
+}
+
 Answer BrokerState::decide(Bdf exporter, const Request& request) {
-  std::shared_ptr<OwnedRegion> region;
-  {
-    const std::lock_guard lock(mutex_);
-    auto after = by_place_.upper_bound({exporter, request.range.offset + kPageBytes - 1});
-    if (after != by_place_.begin() && (--after)->first.first == exporter) region = after->second.lock();
-  }
-  if (!region || !covers(region->region.range(), request.range))
-    return options_.consent ? options_.consent(request) : Answer::direct();
+  const std::shared_ptr<OwnedRegion> region = region_at(exporter, request.range);
+  if (!region) return options_.consent ? options_.consent(request) : Answer::direct();
   const auto owner = region->owner.lock();
   if (!owner) return Answer::refuse("the process that owns the memory has ended");
   ++counters.asked;
   return owner->ask(*region, request);
+}
+
+void BrokerState::unmapped(Bdf exporter, const Request& granted) {
+  const std::shared_ptr<OwnedRegion> region = region_at(exporter, granted.range);
+  if (!region) {
+    if (options_.on_unmap) options_.on_unmap(granted);
+  } else if (const auto owner = region->owner.lock()) {
+    owner->tell_unmapped(*region, granted);
+  }
 }
 
 // Mappings and their news.
@@ -164,7 +190,7 @@ void BrokerState::serve() {
     watches.assign(
         {Watch{.number = bell_.number()}, Watch{.number = is_full_of_descriptors_ ? -1 : listener_.number()}});
     for (const auto& session : sessions_) {
-      watches.push_back({.number = session->channel_number()});
+      watches.push_back({.number = session->channel_number(), .for_room = session->has_unread()});
       watches.push_back({.number = session->process_number()});
     }
     static_cast<void>(
@@ -172,7 +198,10 @@ void BrokerState::serve() {
     is_full_of_descriptors_ = false;
     if (watches[0].ready) bell_.quiet();
     for (std::size_t index = 0; index < sessions_.size(); ++index) {
-      if (watches[2 + 2 * index].ready) sessions_[index]->read(buffer);
+      if (watches[2 + 2 * index].ready) {
+        sessions_[index]->read(buffer);
+        sessions_[index]->send_unread();
+      }
       // What the process had sent before it ended is not carried out any more.
       if (watches[3 + 2 * index].ready) sessions_[index]->close();
     }

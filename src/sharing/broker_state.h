@@ -3,7 +3,7 @@
 // Locks, each taken after those above it: none is held while a client is waited for.
 //   machine_mutex   the machine's drives and providers, one thread at a time
 //   mutex_          the tables here
-//   Session::mutex_
+//   Session::sending_, Session::mutex_
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -72,6 +72,8 @@ class BrokerState : public std::enable_shared_from_this<BrokerState> {
                                                               const std::string& provider, std::uint64_t bytes,
                                                               std::uint64_t alignment);
   [[nodiscard]] std::shared_ptr<OwnedRegion> find(linux_os::sharing::FileIdentity identity);
+  // Nobody can ask for it any more; and then, once its mappings are gone too, nobody speaks for its place.
+  void close_to_users(const OwnedRegion& region);
   void forget(const OwnedRegion& region);
 
   // Mappings. Announced after the client has been sent its number: news of a mapping never come before it.
@@ -82,7 +84,10 @@ class BrokerState : public std::enable_shared_from_this<BrokerState> {
   void listen_to(const std::shared_ptr<peer::DrivenImporter>& importer);
 
  private:
+  void own(const std::shared_ptr<peer::OwnedExporter>& exporter, Bdf function);
+  [[nodiscard]] std::shared_ptr<OwnedRegion> region_at(Bdf exporter, MemoryRange range);
   [[nodiscard]] Answer decide(Bdf exporter, const Request& request);
+  void unmapped(Bdf exporter, const Request& granted);
   void invalidate(peer::MappingId mapping);
   void serve();
   void accept();

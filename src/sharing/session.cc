@@ -6,11 +6,26 @@
 
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "peer/mapping.h"
 
 namespace barter::sharing {
 
 using linux_os::sharing::Packet;
+
+namespace {
+
+const base::SystemClock kClock;
+// Of this thread, which carries out one request at a time; it is asked in the course of it, deep within.
+thread_local std::optional<base::TimePoint> consent_deadline;
+
+}  // namespace
+
+ConsentDeadline::ConsentDeadline(Duration from_now) { consent_deadline = kClock.now() + from_now; }
+ConsentDeadline::~ConsentDeadline() { consent_deadline.reset(); }
+Duration ConsentDeadline::left(Duration for_one) {
+  return consent_deadline ? std::max(*consent_deadline - kClock.now(), Duration::zero()) : for_one;
+}
 
 void Session::start() {
   worker_ = std::thread([this] { work(); });
@@ -82,15 +97,60 @@ void Session::take_reply(std::uint32_t number, const linux_os::sharing::Reply& r
   Answer answer;
   answer.kind = reply.kind;
   answer.reason = reply.reason;
+  answer.bytes = reply.bytes;  // whether they end at a page is looked at where the answer is used
   question->second = std::move(answer);
   changed_.notify_all();
 }
 
 // Any thread.
 
-void Session::send(std::uint32_t number, linux_os::sharing::Body body, int descriptor) {
+// What the socket has no room for is kept, because news may come in thousands: a region that is taken back has many mappings.
+// All that a client is sent stays in order.
+void Session::send(std::uint32_t number, linux_os::sharing::Body body, std::shared_ptr<const OwnedRegion> region) {
   if (is_closed()) return;
-  if (!visitor_.channel.send(linux_os::sharing::encode({number, std::move(body)}), descriptor)) close();
+  Parcel parcel{.bytes = linux_os::sharing::encode({number, std::move(body)}), .region = std::move(region)};
+  bool is_kept = false;
+  {
+    const std::lock_guard lock(sending_);
+    if (unread_.empty()) {
+      const auto passed = pass(parcel);
+      if (passed) return;
+      is_kept = passed.error().code == ErrorCode::exhausted;
+    } else {
+      is_kept = unread_bytes_ + parcel.kept_bytes() <= kMaxUnreadBytes;
+    }
+    if (is_kept) {
+      unread_bytes_ += parcel.kept_bytes();
+      unread_.push_back(std::move(parcel));
+    }
+  }
+  if (!is_kept) return close();
+  broker_->ring();  // the reading thread sends it as soon as there is room
+}
+
+Result<void> Session::pass(const Parcel& parcel) const {
+  return visitor_.channel.send(parcel.bytes, parcel.region ? parcel.region->descriptor.number() : -1);
+}
+
+bool Session::has_unread() {
+  const std::lock_guard lock(sending_);
+  return !unread_.empty();
+}
+
+void Session::send_unread() {
+  Parcel sent;  // goes without the lock: it may have the last share of a region
+  while (!is_closed()) {
+    std::unique_lock lock(sending_);
+    if (unread_.empty()) return;
+    if (const auto passed = pass(unread_.front()); !passed) {
+      lock.unlock();
+      if (passed.error().code != ErrorCode::exhausted) close();
+      return;
+    }
+    unread_bytes_ -= unread_.front().kept_bytes();
+    sent = std::move(unread_.front());
+    unread_.pop_front();
+  }
 }
 
 Answer Session::ask(const OwnedRegion& region, const Request& request) {
@@ -103,9 +163,9 @@ Answer Session::ask(const OwnedRegion& region, const Request& request) {
                                       .range = request.range,
                                       .access = request.access,
                                       .route = request.route,
-                                      .hold = 0});
+                                      .hold = request.hold});
   lock.lock();
-  const bool in_time = changed_.wait_for(lock, broker_->options().consent_deadline,
+  const bool in_time = changed_.wait_for(lock, ConsentDeadline::left(broker_->options().consent_deadline),
                                          [&] { return questions_[number].has_value() || closed_; });
   const std::optional<Answer> answer = std::move(questions_[number]);
   questions_.erase(number);
@@ -118,6 +178,15 @@ Answer Session::ask(const OwnedRegion& region, const Request& request) {
 
 // With the broker's lock held: a client that does not read is closed, which takes only the session's own lock.
 void Session::tell_invalidated(std::uint64_t mapping) { send(0, linux_os::sharing::Invalidated{mapping}); }
+
+void Session::tell_unmapped(const OwnedRegion& region, const Request& granted) {
+  send(0, linux_os::sharing::GrantEnded{{.region = region.id,
+                                         .importer = granted.importer,
+                                         .range = granted.range,
+                                         .access = granted.access,
+                                         .route = granted.route,
+                                         .hold = granted.hold}});
+}
 
 // The session's own thread.
 
@@ -137,12 +206,9 @@ void Session::work() {
       send(job.message.number, linux_os::sharing::Failed{std::move(carried.error())});
       continue;
     }
-    send(job.message.number, std::move(carried->body), carried->descriptor);
-    if (carried->announce) {
-      const auto made = std::ranges::find_if(
-          mappings_, [&](const auto& held) { return held.second.mapping.state().id() == *carried->announce; });
-      broker_->announce(*carried->announce, made != mappings_.end() && made->second.mapping.is_revoked());
-    }
+    send(job.message.number, std::move(carried->body), std::move(carried->region));
+    for (const Announcement& news : carried->announce)
+      broker_->announce(news.name, mappings_.at(news.mapping).mapping.is_revoked());
   }
   depart();
 }
@@ -159,6 +225,12 @@ void Session::depart() {
   for (const auto& [id, held] : mappings_) broker_->remove_mapping(held.mapping.state().id());
   mappings_.clear();
   while (!regions_.empty()) give_back(regions_.begin(), {.deadline = broker_->options().departure_deadline});
+  std::deque<Parcel> unread;
+  {
+    const std::lock_guard lock(sending_);
+    unread.swap(unread_);
+  }
+  unread.clear();
   --broker_->counters.clients;
   departed_ = true;
   broker_->ring();

@@ -8,6 +8,7 @@
 #include "barter/io.hpp"
 #include "peer/exchange.h"
 #include "peer/mapping.h"
+#include "peer/region.h"
 #include "sharing/session.h"
 
 namespace barter::sharing {
@@ -29,6 +30,24 @@ std::unexpected<Error> refuse(ErrorCode code, std::string doing, std::string sub
                .cure = std::move(cure)});
 }
 
+// Whoever is let in may use the machine, but not the files of the process that shares it, which a name could be the path of.
+std::optional<Error> why_no_device(const std::string& name, const std::string& doing) {
+  if (name.find('/') == std::string::npos) return std::nullopt;
+  return Error{.code = ErrorCode::refused,
+               .doing = doing,
+               .subject = name,
+               .why = "devices are shared, and no files",
+               .cure = "name a device by its name or its function"};
+}
+
+MapOptions options_of(const Map& request) {
+  return {.access = request.access,
+          .offset = request.offset,
+          .bytes = request.bytes,
+          .hold = request.hold,
+          .allow_unknown_route = request.allow_unknown_route};
+}
+
 std::unexpected<Error> too_many(std::string doing, std::size_t count, std::string_view of_what) {
   return refuse(ErrorCode::exhausted, std::move(doing), "a shared machine",
                 fmt::format("this process has {} {} already, the most it can have", count, of_what),
@@ -40,7 +59,7 @@ std::unexpected<Error> too_many(std::string doing, std::size_t count, std::strin
 Session::Carried Session::carry_out(Job& job) {
   return std::visit(
       [&]<class T>(const T& request) -> Carried {
-        if constexpr (std::is_same_v<T, Map>)
+        if constexpr (std::is_base_of_v<Map, T>)
           return carry_out(request, job.descriptor);
         else if constexpr (requires { this->carry_out(request); })
           return carry_out(request);
@@ -67,55 +86,91 @@ Result<Session::HeldMapping*> Session::own_mapping(std::uint64_t id, std::string
 }
 
 Session::Carried Session::carry_out(const Allocate& request) {
-  if (regions_.size() >= kMaxRegionsOfClient) return too_many("allocating memory of", kMaxRegionsOfClient, "regions");
+  const std::string doing = "allocating memory of";
+  if (regions_.size() >= kMaxRegionsOfClient) return too_many(doing, kMaxRegionsOfClient, "regions");
+  if (auto why = why_no_device(request.provider, doing)) return fail(std::move(*why));
   auto made = broker_->allocate(shared_from_this(), request.provider, request.bytes, request.alignment);
   if (!made) return std::unexpected(std::move(made.error()));
   const OwnedRegion& region = **made;
   regions_[region.id] = *made;
   return Outcome{
       .body = Allocated{.region = region.id, .exporter = region.region.exporter(), .range = region.region.range()},
-      .descriptor = region.descriptor.number(),
+      .region = *made,
       .announce = {}};
 }
 
-Session::Carried Session::carry_out(const Map& request, const linux_os::Descriptor& descriptor) {
-  const std::string doing = "mapping shared memory for";
+// Whom the request is for and what it is about.
+Result<Session::Wanted> Session::find_wanted(const Map& request, const linux_os::Descriptor& descriptor,
+                                             const std::string& doing) {
   if (mappings_.size() >= kMaxMappingsOfClient) return too_many(doing, kMaxMappingsOfClient, "mappings");
-  if (request.hold != 0)
-    return refuse(ErrorCode::unsupported, doing, request.importer, "memory of other processes can't be pinned");
   const auto identity = identity_of(descriptor);
-  const std::shared_ptr<OwnedRegion> region = identity ? broker_->find(*identity) : nullptr;
-  if (!region) {
+  Wanted wanted{.region = identity ? broker_->find(*identity) : nullptr, .importer = {}, .drive = {}};
+  if (!wanted.region) {
     ++broker_->counters.refused_descriptors;
     return refuse(ErrorCode::not_found, doing, request.importer,
                   "the descriptor stands for no region of this machine: it never did, or the region was given back",
                   "get one from the process that owns the region");
   }
-  std::unique_lock lock(broker_->machine_mutex());
+  if (auto why = why_no_device(request.importer, doing)) return fail(std::move(*why));
+  const std::lock_guard lock(broker_->machine_mutex());
   const auto drive = broker_->machine().drive(request.importer);
   const auto accelerator = broker_->state().find_accelerator(request.importer);
   if (!drive && !accelerator) return std::unexpected(drive.error());
   const machine::DriveUnit& unit = drive ? drive->unit() : **accelerator;
-  const std::shared_ptr<peer::DrivenImporter> importer = unit.importer;
-  if (!importer && unit.why_not_direct) return fail(*unit.why_not_direct);
-  if (!importer) return refuse(ErrorCode::unsupported, doing, request.importer, "it does no DMA of its own");
-  broker_->listen_to(importer);
-  lock.unlock();  // the owner may be asked, which takes its time
+  if (unit.is_file) return refuse(ErrorCode::refused, doing, request.importer, "devices are shared, and no files");
+  wanted.importer = unit.importer;
+  if (!wanted.importer && unit.why_not_direct) return fail(*unit.why_not_direct);
+  if (!wanted.importer) return refuse(ErrorCode::unsupported, doing, request.importer, "it does no DMA of its own");
+  if (drive) wanted.drive = *drive;
+  broker_->listen_to(wanted.importer);
+  return wanted;
+}
 
-  auto mapping = broker_->state().exchange().map(*importer, region->region,
-                                                 {.access = request.access,
-                                                  .offset = request.offset,
-                                                  .bytes = request.bytes,
-                                                  .allow_unknown_route = request.allow_unknown_route});
+Session::Announcement Session::hold(Mapping mapping, const std::optional<Drive>& drive) {
+  const Announcement news{.mapping = broker_->next_id(), .name = mapping.state().id()};
+  broker_->add_mapping(news.name, {.session = weak_from_this(), .id = news.mapping});
+  mappings_.emplace(news.mapping, HeldMapping{.mapping = std::move(mapping), .drive = drive});
+  return news;
+}
+
+Session::Carried Session::carry_out(const Map& request, const linux_os::Descriptor& descriptor) {
+  const auto wanted = find_wanted(request, descriptor, "mapping shared memory for");
+  if (!wanted) return std::unexpected(wanted.error());
+  const ConsentDeadline deadline(broker_->options().consent_deadline);
+  auto mapping = broker_->state().exchange().map(*wanted->importer, wanted->region->region, options_of(request));
   if (!mapping) return std::unexpected(std::move(mapping.error()));
-  const std::uint64_t id = broker_->next_id();
-  const peer::MappingId name = mapping->state().id();
-  broker_->add_mapping(name, {.session = weak_from_this(), .id = id});
-  const Mapped answer{
-      .mapping = id, .importer = mapping->importer(), .route = mapping->route(), .bytes = mapping->size_bytes()};
-  mappings_.emplace(
-      id, HeldMapping{.mapping = std::move(*mapping), .drive = drive ? std::optional<Drive>(*drive) : std::nullopt});
-  return Outcome{.body = answer, .descriptor = -1, .announce = name};
+  Mapped answer{.importer = mapping->importer(), .route = mapping->route(), .bytes = mapping->size_bytes()};
+  const Announcement news = hold(std::move(*mapping), wanted->drive);
+  answer.mapping = news.mapping;
+  return Outcome{.body = answer, .region = {}, .announce = {news}};
+}
+
+Session::Carried Session::carry_out(const MapParts& request, const linux_os::Descriptor& descriptor) {
+  const std::string doing = "mapping parts of shared memory for";
+  const auto wanted = find_wanted(request, descriptor, doing);
+  if (!wanted) return std::unexpected(wanted.error());
+  const ConsentDeadline deadline(broker_->options().consent_deadline);
+  auto parts = broker_->state().exchange().map_parts(*wanted->importer, wanted->region->region, options_of(request));
+  if (!parts) return std::unexpected(std::move(parts.error()));
+  if (parts->size() > kMaxPartsInAnswer)
+    return refuse(ErrorCode::exhausted, doing, request.importer,
+                  fmt::format("the owner decides on {} parts of it apart, and an answer has room for {}", parts->size(),
+                              kMaxPartsInAnswer),
+                  "map less at a time");
+  if (mappings_.size() + parts->size() > kMaxMappingsOfClient) return too_many(doing, mappings_.size(), "mappings");
+  MappedInParts answer{.importer = wanted->importer->function(), .route = Route::unknown, .parts = {}};
+  std::vector<Announcement> announce;
+  for (MappedPart& part : *parts) {
+    auto& told = answer.parts.emplace_back();
+    told.range = part.range;
+    told.kind = part.answer.kind;
+    told.reason = std::move(part.answer.reason);
+    if (!part.mapping) continue;
+    answer.route = part.mapping->route();
+    announce.push_back(hold(std::move(*part.mapping), wanted->drive));
+    told.mapping = announce.back().mapping;
+  }
+  return Outcome{.body = std::move(answer), .region = {}, .announce = std::move(announce)};
 }
 
 Session::Carried Session::carry_out(const TakeLease& request) {
@@ -128,7 +183,7 @@ Session::Carried Session::carry_out(const TakeLease& request) {
   const std::uint64_t id = broker_->next_id();
   leases_.emplace(id, std::move(*lease));
   ++broker_->counters.leases;
-  return Outcome{.body = Leased{id}, .descriptor = -1, .announce = {}};
+  return Outcome{.body = Leased{id}, .region = {}, .announce = {}};
 }
 
 Session::Carried Session::carry_out(const Unmap& request) {
@@ -136,7 +191,7 @@ Session::Carried Session::carry_out(const Unmap& request) {
   if (!held) return std::unexpected(held.error());
   broker_->remove_mapping((*held)->mapping.state().id());
   mappings_.erase(request.mapping);
-  return Outcome{.body = Done{}, .descriptor = -1, .announce = {}};
+  return Outcome{.body = Done{}, .region = {}, .announce = {}};
 }
 
 Session::Carried Session::carry_out(const Move& request) {
@@ -167,7 +222,7 @@ Session::Carried Session::carry_out(const Move& request) {
     if (!done) return std::unexpected(done.error());
     moved += part.bytes;
   } while (moved < bytes);
-  return Outcome{.body = Moved{moved}, .descriptor = -1, .announce = {}};
+  return Outcome{.body = Moved{moved}, .region = {}, .announce = {}};
 }
 
 Session::Carried Session::carry_out(const TakeBack& request) {
@@ -177,25 +232,32 @@ Session::Carried Session::carry_out(const TakeBack& request) {
   const RevokeOptions options{.deadline = Duration(static_cast<std::int64_t>(std::min(request.deadline_ns, longest)))};
   auto report = request.for_good ? (*region)->region.revoke(options) : (*region)->region.invalidate(options);
   if (!report) return std::unexpected(std::move(report.error()));
-  return Outcome{.body = TakenBack{.mappings = report->mappings, .late = std::move(report->late)},
-                 .descriptor = -1,
-                 .announce = {}};
+  return Outcome{
+      .body = TakenBack{.mappings = report->mappings, .late = std::move(report->late)}, .region = {}, .announce = {}};
 }
 
 void Session::give_back(std::map<std::uint64_t, std::shared_ptr<OwnedRegion>>::iterator region, RevokeOptions options) {
   const std::shared_ptr<OwnedRegion> owned = std::move(region->second);
   regions_.erase(region);
-  broker_->forget(*owned);
+  broker_->close_to_users(*owned);
   // If somebody could not be cut off, the exchange keeps the memory from everyone for good.
   if (const auto report = owned->region.revoke(options)) broker_->counters.late_importers += report->late.size();
+  broker_->forget(*owned);  // not before: its owner is told of the end of what it granted
   --broker_->counters.regions;
+}
+
+Session::Carried Session::carry_out(const LimitPins& request) {
+  const auto region = own_region(request.region, "limiting the pins of");
+  if (!region) return std::unexpected(region.error());
+  (*region)->region.state()->limit_pins(request.is_limited ? std::optional(request.bytes) : std::nullopt);
+  return Outcome{.body = Done{}, .region = {}, .announce = {}};
 }
 
 Session::Carried Session::carry_out(const Free& request) {
   const auto found = regions_.find(request.region);
   if (found == regions_.end()) return std::unexpected(own_region(request.region, "giving back").error());
   give_back(found, {});
-  return Outcome{.body = Done{}, .descriptor = -1, .announce = {}};
+  return Outcome{.body = Done{}, .region = {}, .announce = {}};
 }
 
 Result<std::span<std::byte>> Session::bytes_of(std::uint64_t id, std::uint64_t offset, std::uint64_t bytes) {
@@ -220,14 +282,14 @@ Session::Carried Session::carry_out(const Peek& request) {
                   fmt::format("{} bytes are more than one message takes", request.bytes));
   const auto bytes = bytes_of(request.region, request.offset, request.bytes);
   if (!bytes) return std::unexpected(bytes.error());
-  return Outcome{.body = Contents{{bytes->begin(), bytes->end()}}, .descriptor = -1, .announce = {}};
+  return Outcome{.body = Contents{{bytes->begin(), bytes->end()}}, .region = {}, .announce = {}};
 }
 
 Session::Carried Session::carry_out(const Poke& request) {
   const auto bytes = bytes_of(request.region, request.offset, request.bytes.size());
   if (!bytes) return std::unexpected(bytes.error());
   std::ranges::copy(request.bytes, bytes->begin());
-  return Outcome{.body = Done{}, .descriptor = -1, .announce = {}};
+  return Outcome{.body = Done{}, .region = {}, .announce = {}};
 }
 
 }  // namespace barter::sharing

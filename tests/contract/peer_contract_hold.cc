@@ -69,6 +69,31 @@ TEST_P(PeerContract, Point1_pinning_past_the_owners_limit_is_refused_with_number
   EXPECT_TRUE(exchange().try_map(machine().importer(1), region, {.bytes = 8_KiB, .hold = Hold::pinned}));
 }
 
+// As where a region belongs to another process than the device does.
+TEST_P(PeerContract, Point1_region_may_have_a_pin_limit_of_its_own_below_that_of_its_exporter) {
+  const Region mine = allocate(64_KiB);
+  const Region theirs = allocate(64_KiB);
+  theirs.state()->limit_pins(8_KiB);
+  std::optional<Mapping> pinned = map(0, theirs, {.bytes = 8_KiB, .hold = Hold::pinned});
+  const auto past = exchange().try_map(machine().importer(1), theirs, {.bytes = 1, .hold = Hold::pinned});
+  ASSERT_FALSE(past);
+  EXPECT_EQ(past.error().reason, Refusal::pin_limit);
+  EXPECT_THAT(past.error().error.message(), HasSubstr("8192 are pinned already, and the owner allows 8192"));
+  const Mapping other = map(1, mine, {.bytes = 32_KiB, .hold = Hold::pinned});
+  machine().limit_pins(40_KiB);
+  EXPECT_FALSE(exchange().try_map(machine().importer(1), mine, {.bytes = 1, .hold = Hold::pinned}));
+  theirs.state()->limit_pins(std::nullopt);
+  EXPECT_FALSE(exchange().try_map(machine().importer(1), theirs, {.bytes = 1, .hold = Hold::pinned}))
+      << "the exporter's limit counts as well";
+  pinned.reset();
+  EXPECT_TRUE(exchange().try_map(machine().importer(1), theirs, {.bytes = 8_KiB, .hold = Hold::pinned}));
+  theirs.state()->limit_pins(0);
+  const auto none = exchange().try_map(machine().importer(1), theirs, {.bytes = 1, .hold = Hold::pinned});
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().reason, Refusal::owner_refused);
+  EXPECT_EQ(exchange().counters().pinned_bytes, 32_KiB) << "what was refused holds nothing";
+}
+
 TEST_P(PeerContract, Point1_limit_that_is_lowered_moves_nothing_that_is_pinned) {
   Region region = allocate(16_KiB);
   const Mapping pinned = map(0, region, {.hold = Hold::pinned});

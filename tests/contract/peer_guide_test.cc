@@ -51,7 +51,8 @@ TEST(PeerGuide, ExamplesOfThePageAreTheOnesThatAreTested) {
   // What needs several processes is tested where there are some.
   const std::string source = words_of(read_file("tests/contract/peer_guide_test.cc")) +
                              words_of(read_file("tests/lifetime/peer_guide_test.cc"));
-  EXPECT_GE(examples.size(), 2u);
+  // A device pointer, revocation, managed memory, another process.
+  EXPECT_GE(examples.size(), 4u);
   for (const std::string& example : examples) EXPECT_THAT(source, testing::HasSubstr(words_of(example))) << example;
 }
 
@@ -135,5 +136,53 @@ int take_memory_back() {
 }
 
 TEST(PeerGuide, TakesMemoryBack) { EXPECT_EQ(take_memory_back(), 0); }
+
+int move_memory_under_its_users() {
+  auto machine = barter::Machine::open("ai-server");
+  if (!machine) return barter::print(machine.error());
+  barter::Provider gpu = *machine->provider("gpu0");
+  const barter::Drive drive = *machine->drive("nvme0");
+  auto memory = barter::ManagedMemory::create(*machine, 1_MiB);
+  if (!memory) return barter::print(memory.error());
+  std::span<std::byte> bytes = memory->bytes();  // an ordinary pointer; its pages are where they are used
+  std::ranges::fill(bytes, std::byte{0x77});
+  if (auto moved = memory->move_to(gpu); !moved) return barter::print(moved.error());
+
+  // Whoever owns the device decides on these pages as on all its memory.
+  gpu.on_request([](const barter::Request& request) {
+    if (request.access == barter::Access::read) return barter::Answer::direct();
+    return barter::Answer::by_way_of_host("peers may only read here");
+  });
+  auto reader = memory->map(drive, {.access = barter::Access::read});
+  if (!reader) return barter::print(reader.error());
+  if (reader->parts().size() != 1 || !reader->parts().front().is_direct) return 1;
+  {
+    auto leases = reader->lease();  // one for each place that pages are in: here one, in the device
+    if (!leases) return barter::print(leases.error());
+    auto written = barter::write(drive, {}, *leases);
+    if (!written) return barter::print(written.error());
+  }
+
+  // For a writer, by that answer, the pages move to host memory. Whoever had them mapped is told, and maps them again.
+  auto writer = memory->map(drive, {.access = barter::Access::write, .bytes = 64_KiB});
+  if (!writer) return barter::print(writer.error());
+  if (writer->parts().front().is_direct) return 1;
+  auto stale = reader->lease();
+  if (stale.has_value() || stale.error().code != barter::ErrorCode::revoked) return 1;
+  {
+    auto leases = writer->lease();
+    if (!leases) return barter::print(leases.error());
+    auto read = barter::read(drive, {.offset = 128_KiB}, *leases);
+    if (!read) return barter::print(read.error());
+  }
+  auto where = memory->where();
+  if (!where) return barter::print(where.error());
+  const bool is_divided = where->size() == 2 && where->front().state == barter::PageState::host &&
+                          where->front().range.bytes == 64_KiB && where->back().state == barter::PageState::device;
+  // Half of it is here and half of it there, and a pointer into either is good: this touch brings a page back.
+  return is_divided && bytes[0] == std::byte{0x77} && bytes[1_MiB - 1] == std::byte{0x77} ? 0 : 1;
+}
+
+TEST(PeerGuide, MovesMemoryUnderItsUsers) { EXPECT_EQ(move_memory_under_its_users(), 0); }
 
 }  // namespace

@@ -99,6 +99,8 @@ TEST_F(Consents, BadRequestsGetClearErrors) {
   EXPECT_THAT(client.ask("allocate a nvme0 1000000000000"), StartsWith("error exhausted"));
   ASSERT_THAT(client.ask("allocate a nvme0 65536"), StartsWith("ok"));
   EXPECT_THAT(client.ask("map m a nvme9 write"), StartsWith("error not_found"));
+  EXPECT_THAT(client.ask("map m a /etc/hostname write"), HasSubstr("devices are shared, and no files"));
+  EXPECT_THAT(client.ask("allocate b ./somewhere 4096"), HasSubstr("devices are shared, and no files"));
   ASSERT_THAT(client.ask("map m a nvme1 write"), StartsWith("ok"));
   EXPECT_THAT(client.ask("read m 1 512 0"), StartsWith("error invalid_argument"));
   EXPECT_THAT(client.ask("read m 0 65536 512"), StartsWith("error out_of_range"));
@@ -111,12 +113,12 @@ TEST_F(Hostile, NonsenseEndsTheConnectionOfItsSenderAlone) {
   Process bystander(place());
   ASSERT_THAT(bystander.ask("allocate a nvme0 65536"), StartsWith("ok"));
   const auto request = encode({1, Allocate{.provider = "nvme0", .bytes = 4096, .alignment = 4096}});
-  auto of_version_2 = encode({1, Hello{.who = "x"}});
-  of_version_2[0] = std::byte{2};
+  auto of_version_1 = encode({1, Hello{.who = "x"}});
+  of_version_1[0] = std::byte{1};
   const std::vector<std::vector<std::byte>> nonsense = {std::vector<std::byte>(1),
                                                         std::vector<std::byte>(5000),
                                                         std::vector<std::byte>(kMaxMessageBytes + 1),
-                                                        of_version_2,
+                                                        of_version_1,
                                                         request,  // not greeted yet
                                                         encode({1, Hello{.magic = 1, .who = "x"}})};
   for (const auto& bytes : nonsense) {

@@ -1,10 +1,12 @@
-// The example of docs/sharing.md, as it stands there; three processes run it.
+// The example of docs/peer.md with other processes, word for word; three processes run it. That it stands there as it stands
+// here is checked by tests/contract/peer_guide_test.cc.
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -19,7 +21,6 @@ namespace {
 
 using namespace barter::literals;
 
-// docs/sharing.md, from here
 // The process that has opened the machine shares it as long as the broker lives.
 int share_machine(const std::filesystem::path& place, const std::function<void()>& while_it_lasts) {
   auto machine = barter::Machine::open("two-nvme", {.threaded = true});
@@ -30,28 +31,35 @@ int share_machine(const std::filesystem::path& place, const std::function<void()
   return 0;
 }
 
-// The process that owns the memory: it hands its region to another one over a socket of theirs, and is asked what for.
+// The process that owns the memory sets its terms, and hands its region to another one over a socket of theirs.
 int own_memory(const std::filesystem::path& place, int socket) {
   auto machine = barter::SharedMachine::connect(place);
   if (!machine) return barter::print(machine.error());
+  std::atomic<std::uint64_t> ended_bytes = 0;
   auto region = machine->allocate("nvme0", 64_KiB);
   if (!region) return barter::print(region.error());
-  region->on_request([](const barter::Request& request) {
-    if (request.access == barter::Access::read) return barter::Answer::direct();
-    return barter::Answer::refuse("only to be read");
+  const std::uint64_t secret = region->range().offset + 32_KiB;
+  region->on_request([secret](const barter::Request& request) {
+    if (request.range.offset >= secret || request.access != barter::Access::read)
+      return barter::Answer::refuse("only the first half, and only to be read");
+    return barter::Answer::direct().for_first(secret - request.range.offset);
   });
+  region->on_unmap([&](const barter::Request& granted) { ended_bytes += granted.range.bytes; });
+  if (auto limited = region->limit_pins(16_KiB); !limited) return barter::print(limited.error());
   const std::vector<std::byte> weights(64_KiB, std::byte{0x5a});
   if (auto stored = region->store(0, weights); !stored) return barter::print(stored.error());
   if (auto passed = barter::pass_region(socket, region->descriptor()); !passed) return barter::print(passed.error());
 
   char done = 0;
   if (read(socket, &done, 1) != 1) return 1;
+  auto moved = region->invalidate();
+  if (moved.has_value() || moved.error().code != barter::ErrorCode::pinned) return 1;
   auto revoked = region->revoke({.deadline = 100ms});  // when it returns, no drive reaches the memory any more
   if (!revoked) return barter::print(revoked.error());
-  return revoked->mappings == 1 ? 0 : 1;
+  return revoked->mappings == 2 && ended_bytes == 48_KiB ? 0 : 1;
 }
 
-// The process that uses it. Had it crashed, its mapping would be gone, and the owner would never know the difference.
+// The process that uses it. Had it crashed, its mappings would be gone, and the owner would have been told the same.
 int use_memory(const std::filesystem::path& place, int socket) {
   auto region = barter::receive_region(socket, 10s);
   if (!region) return barter::print(region.error());
@@ -59,19 +67,23 @@ int use_memory(const std::filesystem::path& place, int socket) {
   if (!machine) return barter::print(machine.error());
   auto refused = machine->map(*region, "nvme1", {.access = barter::Access::write});
   if (refused.has_value() || refused.error().code != barter::ErrorCode::refused) return 1;
-  std::promise<void> told;
-  auto mapping = machine->map(*region, "nvme1", {.access = barter::Access::read});
-  if (!mapping) return barter::print(mapping.error());
-  auto written = mapping->write({.bytes = 64_KiB});  // from the owner's memory straight to the drive
+  auto parts = machine->map_parts(*region, "nvme1", {.access = barter::Access::read});
+  if (!parts) return barter::print(parts.error());
+  if (parts->size() != 2 || !parts->front().mapping) return 1;
+  barter::SharedMapping& mapping = *parts->front().mapping;
+  auto written = mapping.write({.bytes = 32_KiB});  // from the owner's memory straight to the drive
   if (!written) return barter::print(written.error());
+  auto pinned =
+      machine->map(*region, "nvme1", {.access = barter::Access::read, .bytes = 16_KiB, .hold = barter::Hold::pinned});
+  if (!pinned) return barter::print(pinned.error());
 
-  mapping->on_invalidate([&] { told.set_value(); });
+  std::promise<void> told;
+  mapping.on_invalidate([&] { told.set_value(); });
   if (write(socket, "!", 1) != 1) return 1;
   if (told.get_future().wait_for(10s) != std::future_status::ready) return 1;
-  auto late = mapping->write({.bytes = 64_KiB});
+  auto late = mapping.write({.bytes = 32_KiB});
   return !late && late.error().code == barter::ErrorCode::revoked ? 0 : 1;
 }
-// to here
 
 TEST(PeerGuide, AnotherProcess) {
   std::string name = std::filesystem::temp_directory_path() / "barter-guide-XXXXXX";

@@ -66,6 +66,33 @@ class News {
   bool told_ = false;
 };
 
+// What an owner was told to be gone.
+class Ends {
+ public:
+  void add(const barter::Request& granted) {
+    const std::lock_guard lock(mutex_);
+    ++count_;
+    bytes_ += granted.range.bytes;
+    if (granted.hold == barter::Hold::pinned) pinned_bytes_ += granted.range.bytes;
+    changed_.notify_all();
+  }
+  bool came(std::uint64_t count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, 30s, [&] { return count_ >= count; });
+  }
+  std::string say() {
+    const std::lock_guard lock(mutex_);
+    return std::to_string(count_) + " of " + std::to_string(bytes_) + " pinned " + std::to_string(pinned_bytes_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t count_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t pinned_bytes_ = 0;
+};
+
 class Player {
  public:
   Reply play(const std::string& line, Descriptor descriptor) {
@@ -107,19 +134,103 @@ class Player {
     descriptors_.insert_or_assign(word(in), barter::RegionDescriptor(std::move(descriptor).release()));
     return {};
   }
-  Reply map(std::istringstream& in) {
-    const std::string name = word(in), descriptor = word(in), drive = word(in), access = word(in);
-    const auto own = regions_.find(descriptor);
-    auto mapping = machine_->map(own != regions_.end() ? own->second.descriptor() : descriptors_.at(descriptor), drive,
-                                 {.access = access == "read"    ? barter::Access::read
-                                            : access == "write" ? barter::Access::write
-                                                                : barter::Access::read_write});
-    if (!mapping) return {words(mapping.error())};
+  // REGION DRIVE [ACCESS [HOLD [OFFSET [BYTES]]]]
+  struct Wanted {
+    const barter::RegionDescriptor* region = nullptr;
+    std::string drive;
+    barter::MapOptions options;
+  };
+  Wanted wanted(std::istringstream& in) {
+    const std::string region = word(in), drive = word(in), access = word(in), hold = word(in);
+    const auto own = regions_.find(region);
+    Wanted all{.region = own != regions_.end() ? &own->second.descriptor() : &descriptors_.at(region),
+               .drive = drive,
+               .options = {.access = access == "read"    ? barter::Access::read
+                                     : access == "write" ? barter::Access::write
+                                                         : barter::Access::read_write,
+                           .hold = hold == "pinned" ? barter::Hold::pinned : barter::Hold::dynamic}};
+    all.options.offset = number(in);
+    all.options.bytes = number(in);
+    return all;
+  }
+  void keep_mapping(const std::string& name, barter::SharedMapping mapping) {
     const auto news = news_[name] = std::make_shared<News>();
-    mapping->on_invalidate([news] { news->tell(); });
+    mapping.on_invalidate([news] { news->tell(); });
+    mappings_.insert_or_assign(name, std::move(mapping));
+  }
+  Reply map(std::istringstream& in) {
+    const std::string name = word(in);
+    const Wanted what = wanted(in);
+    auto mapping = machine_->map(*what.region, what.drive, what.options);
+    if (!mapping) return {words(mapping.error())};
     const std::string route(name_of(mapping->route()));
-    mappings_.insert_or_assign(name, std::move(*mapping));
-    return {"ok " + route};
+    const std::string pinned = mapping->hold() == barter::Hold::pinned ? " pinned" : "";
+    keep_mapping(name, std::move(*mapping));
+    return {"ok " + route + pinned};
+  }
+  // The parts are then named NAME0, NAME1 and so on, where they are mapped.
+  Reply map_parts(std::istringstream& in) {
+    const std::string name = word(in);
+    const Wanted what = wanted(in);
+    auto parts = machine_->map_parts(*what.region, what.drive, what.options);
+    if (!parts) return {words(parts.error())};
+    std::string said = "ok";
+    for (std::size_t index = 0; index < parts->size() && index < 8; ++index) {
+      barter::SharedPart& part = (*parts)[index];
+      said += part.mapping ? " direct " : " no (" + part.answer.reason + ") ";
+      said += std::to_string(part.range.bytes);
+      if (part.mapping) keep_mapping(name + std::to_string(index), std::move(*part.mapping));
+    }
+    return {said};
+  }
+  // Many of the same: mappings of a region, leases of a mapping.
+  Reply map_many(std::istringstream& in) {
+    const std::string name = word(in);
+    const std::uint64_t count = number(in);
+    const Wanted what = wanted(in);
+    for (std::uint64_t index = 0; index < count; ++index) {
+      auto mapping = machine_->map(*what.region, what.drive, what.options);
+      if (!mapping) return {words(mapping.error())};
+      many_[name].push_back(std::move(*mapping));
+    }
+    return {};
+  }
+  Reply many_told(std::istringstream& in) {
+    for (barter::SharedMapping& mapping : many_.at(word(in))) {
+      const auto news = std::make_shared<News>();
+      mapping.on_invalidate([news] { news->tell(); });
+      if (!news->came()) return {"error one was not told"};
+    }
+    return {machine_->is_connected() ? "ok" : "error the connection has ended"};
+  }
+  Reply lease_many(std::istringstream& in) {
+    const barter::SharedMapping& mapping = mappings_.at(word(in));
+    std::vector<barter::SharedLease> leases;
+    for (std::uint64_t count = number(in); count > 0; --count) {
+      auto lease = mapping.lease();
+      if (!lease) return {words(lease.error())};
+      leases.push_back(std::move(*lease));
+    }
+    leases.clear();
+    return {machine_->is_connected() ? "ok" : "error the connection has ended"};
+  }
+  Reply limit_pins(std::istringstream& in) {
+    barter::SharedRegion& region = regions_.at(word(in));
+    std::uint64_t bytes = 0;
+    return say(region.limit_pins(in >> bytes ? std::optional(bytes) : std::nullopt));
+  }
+  // Counts from now on what it is told to be gone of what it granted.
+  Reply watch(std::istringstream& in) {
+    const std::string name = word(in);
+    const auto ends = ends_[name] = std::make_shared<Ends>();
+    regions_.at(name).on_unmap([ends](const barter::Request& granted) { ends->add(granted); });
+    return {};
+  }
+  // How many ends were told by now, their bytes, and those of them that were pinned.
+  Reply ended(std::istringstream& in) { return {ends_.at(word(in))->say()}; }
+  Reply await_ends(std::istringstream& in) {
+    Ends& ends = *ends_.at(word(in));
+    return {ends.came(number(in)) ? ends.say() : "error only " + ends.say()};
   }
   Reply lease(std::istringstream& in) {
     const std::string name = word(in);
@@ -144,6 +255,7 @@ class Player {
     const std::string name = word(in);
     leases_.erase(name);
     mappings_.erase(name);
+    many_.erase(name);
     regions_.erase(name);
     descriptors_.erase(name);
     if (name == "machine") machine_.reset();
@@ -184,12 +296,25 @@ class Player {
     const std::string kind = word(in);
     std::string reason;
     std::getline(in >> std::ws, reason);
-    region.on_request([kind, reason, news = news_["asked"] = std::make_shared<News>()](const barter::Request& request) {
+    region.on_request([kind, reason, start = region.range().offset,
+                       news = news_["asked"] = std::make_shared<News>()](const barter::Request& request) {
+      using barter::Answer;
       news->tell();
       if (kind == "never") std::promise<void>().get_future().wait();
-      if (kind == "host") return barter::Answer::by_way_of_host(reason);
-      if (kind == "reads" && request.access == barter::Access::read) return barter::Answer::direct();
-      return kind == "direct" ? barter::Answer::direct() : barter::Answer::refuse(reason);
+      if (kind == "host") return Answer::by_way_of_host(reason);
+      if (kind == "reads" && request.access == barter::Access::read) return Answer::direct();
+      if (kind == "unpinned" && request.hold == barter::Hold::dynamic) return Answer::direct();
+      // The first 16 KiB of the region to everyone, and the rest to nobody.
+      if (kind == "first" && request.range.offset < start + 16384)
+        return Answer::direct().for_first(start + 16384 - request.range.offset);
+      if (kind == "pages") return Answer::direct().for_first(4096);
+      if (kind == "bytes") return Answer::direct().for_first(100);
+      if (kind == "slow-pages") {
+        std::promise<void> never;
+        static_cast<void>(never.get_future().wait_for(300ms));
+        return Answer::direct().for_first(4096);
+      }
+      return kind == "direct" ? Answer::direct() : Answer::refuse(reason);
     });
     return {};
   }
@@ -263,6 +388,14 @@ class Player {
       {"descriptor", [this](auto& in, Descriptor) { return Reply{"ok", regions_.at(word(in)).descriptor().number()}; }},
       {"keep", [this](auto& in, Descriptor descriptor) { return keep(in, std::move(descriptor)); }},
       {"map", [this](auto& in, Descriptor) { return map(in); }},
+      {"map-parts", [this](auto& in, Descriptor) { return map_parts(in); }},
+      {"map-many", [this](auto& in, Descriptor) { return map_many(in); }},
+      {"many-told", [this](auto& in, Descriptor) { return many_told(in); }},
+      {"lease-many", [this](auto& in, Descriptor) { return lease_many(in); }},
+      {"limit-pins", [this](auto& in, Descriptor) { return limit_pins(in); }},
+      {"watch", [this](auto& in, Descriptor) { return watch(in); }},
+      {"ended", [this](auto& in, Descriptor) { return ended(in); }},
+      {"await-ends", [this](auto& in, Descriptor) { return await_ends(in); }},
       {"lease", [this](auto& in, Descriptor) { return lease(in); }},
       {"obey", [this](auto& in, Descriptor) { return obey(in); }},
       {"drop", [this](auto& in, Descriptor) { return drop(in); }},
@@ -287,11 +420,13 @@ class Player {
   };
 
   std::map<std::string, std::shared_ptr<News>> news_;
+  std::map<std::string, std::shared_ptr<Ends>> ends_;
   std::optional<barter::Broker> broker_;
   std::optional<barter::SharedMachine> machine_;
   std::map<std::string, barter::RegionDescriptor> descriptors_;
   std::map<std::string, barter::SharedRegion> regions_;
   std::map<std::string, barter::SharedMapping> mappings_;
+  std::map<std::string, std::vector<barter::SharedMapping>> many_;
   std::map<std::string, barter::SharedLease> leases_;
 };
 

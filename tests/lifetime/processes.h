@@ -157,6 +157,8 @@ class Raw {
   std::optional<T> call(linux_os::sharing::Body body, int with = -1) {
     send(std::move(body), with);
     auto answer = next();
+    // As the owner of what it maps, it is told of the end first.
+    while (answer && std::holds_alternative<linux_os::sharing::GrantEnded>(*answer)) answer = next();
     if (!answer) return std::nullopt;
     if (T* const wanted = std::get_if<T>(&*answer)) return std::move(*wanted);
     if (const auto* failed = std::get_if<linux_os::sharing::Failed>(&*answer)) error = failed->error;

@@ -18,6 +18,7 @@
 
 #include <fmt/format.h>
 
+#include "base/clock.h"
 #include "linux/system_error.h"
 
 namespace barter::linux_os::sharing {
@@ -103,7 +104,7 @@ Result<Channel> Channel::connect(const std::filesystem::path& path) {
   return fail(std::move(error));
 }
 
-Result<void> Channel::send(std::span<const std::byte> bytes, int descriptor) const {
+Result<void> Channel::send(std::span<const std::byte> bytes, int descriptor, Duration wait_for_room) const {
   iovec piece{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> beside{};
   msghdr header{};
@@ -118,9 +119,16 @@ Result<void> Channel::send(std::span<const std::byte> bytes, int descriptor) con
     rights->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(rights), &descriptor, sizeof(int));
   }
+  const base::SystemClock clock;
+  const base::TimePoint deadline = clock.now() + wait_for_room;
   while (sendmsg(socket_.number(), &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
     if (errno == EINTR) continue;
     const int number = errno;
+    if (number == EAGAIN && wait_for_room > Duration::zero() && clock.now() < deadline) {
+      Watch watch{.number = socket_.number(), .for_bytes = false, .for_room = true};
+      static_cast<void>(wait_for_any({&watch, 1}, deadline - clock.now()));
+      continue;
+    }
     Error error = system_error(number, "sending to", "another process");
     if (number == EPIPE || number == ECONNRESET || number == ENOTCONN) {
       error.code = ErrorCode::device_gone;
@@ -235,8 +243,10 @@ void Bell::quiet() const {
 
 bool wait_for_any(std::span<Watch> watches, Duration at_most) {
   std::vector<pollfd> polled(watches.size());
-  std::ranges::transform(watches, polled.begin(),
-                         [](const Watch& watch) { return pollfd{.fd = watch.number, .events = POLLIN, .revents = 0}; });
+  std::ranges::transform(watches, polled.begin(), [](const Watch& watch) {
+    const int events = (watch.for_bytes ? POLLIN : 0) | (watch.for_room ? POLLOUT : 0);
+    return pollfd{.fd = watch.number, .events = static_cast<short>(events), .revents = 0};
+  });
   const auto rounded = std::chrono::ceil<std::chrono::milliseconds>(at_most).count();
   const int timeout_ms = at_most < Duration::zero() ? -1 : static_cast<int>(std::min<std::int64_t>(rounded, 1 << 30));
   const int count = poll(polled.data(), polled.size(), timeout_ms);

@@ -1,7 +1,7 @@
 // Packets between two processes: a Unix socket of type SOCK_SEQPACKET, with descriptors beside the bytes.
 //
-// Nothing here waits but wait_for_any(). A process that does not read what it is sent is not waited for: send() fails, and the
-// caller ends the connection.
+// Nothing here waits but wait_for_any(), and send() where it is told for how long. A process that does not read what it is sent
+// fills the socket: then send() fails, and the caller knows what to do.
 #pragma once
 #include <sys/types.h>
 
@@ -37,7 +37,8 @@ class Channel {
   [[nodiscard]] bool is_open() const { return socket_.is_open(); }
 
   // Any thread. ErrorCode::exhausted if the other side does not read, device_gone if it is there no more.
-  [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, int descriptor = -1) const;
+  [[nodiscard]] Result<void> send(std::span<const std::byte> bytes, int descriptor = -1,
+                                  Duration wait_for_room = Duration::zero()) const;
   // One thread. An error if the packet does not fit, or if more than one descriptor came with it.
   [[nodiscard]] Result<Packet> receive(std::span<std::byte> into) const;
   // Any thread: both sides find the end from now on.
@@ -92,6 +93,8 @@ class Bell {
 
 struct Watch {
   int number = -1;  // -1: nothing to watch
+  bool for_bytes = true;
+  bool for_room = false;  // until something can be sent
   bool ready = false;
 };
 // Waits until one is ready or has ended, at most for so long; negative: for as long as it takes. False: none is.

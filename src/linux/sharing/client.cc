@@ -78,11 +78,20 @@ SharedRegion& SharedRegion::operator=(SharedRegion&& other) noexcept {
 // Whether the broker could be told makes no difference: it takes the memory back when this process ends, at the latest.
 SharedRegion::~SharedRegion() {
   if (!connection_ || !connection_->is_own()) return;
-  connection_->forget_region(id_);
   connection_->drop(message::Free{id_}, "giving back");
+  connection_->forget_region(id_);
 }
 
 void SharedRegion::on_request(Consent consent) { connection_->set_consent(id_, std::move(consent)); }
+void SharedRegion::on_unmap(Unmapped told) { connection_->set_unmapped(id_, std::move(told)); }
+
+Result<void> SharedRegion::limit_pins(std::optional<std::uint64_t> bytes) {
+  const auto done = connection_->call_for<message::Done>(
+      message::LimitPins{.region = id_, .is_limited = bytes.has_value(), .bytes = bytes.value_or(0)},
+      "limiting the pins of memory of");
+  if (!done) return std::unexpected(done.error());
+  return {};
+}
 
 Result<RevokeReport> SharedRegion::take_back(bool for_good, RevokeOptions options) {
   const auto deadline_ns = static_cast<std::uint64_t>(std::max(options.deadline, Duration::zero()).count());
@@ -142,8 +151,13 @@ SharedLease::~SharedLease() {
 // Mappings.
 
 SharedMapping::SharedMapping(std::shared_ptr<Connection> connection, std::uint64_t id, Bdf importer, Route route,
-                             std::uint64_t size_bytes)
-    : connection_(std::move(connection)), id_(id), importer_(importer), route_(route), size_bytes_(size_bytes) {}
+                             Hold hold, std::uint64_t size_bytes)
+    : connection_(std::move(connection)),
+      id_(id),
+      importer_(importer),
+      route_(route),
+      hold_(hold),
+      size_bytes_(size_bytes) {}
 SharedMapping::SharedMapping(SharedMapping&&) noexcept = default;
 SharedMapping& SharedMapping::operator=(SharedMapping&& other) noexcept {
   const SharedMapping old(std::move(*this));
@@ -151,6 +165,7 @@ SharedMapping& SharedMapping::operator=(SharedMapping&& other) noexcept {
   id_ = other.id_;
   importer_ = other.importer_;
   route_ = other.route_;
+  hold_ = other.hold_;
   size_bytes_ = other.size_bytes_;
   return *this;
 }
@@ -201,6 +216,10 @@ Result<SharedRegion> SharedMachine::allocate(std::string_view provider, std::uin
 Result<SharedMapping> SharedMachine::map(const RegionDescriptor& region, std::string_view drive,
                                          MapOptions options) const {
   return connection_->map(region, drive, options);
+}
+Result<std::vector<SharedPart>> SharedMachine::map_parts(const RegionDescriptor& region, std::string_view drive,
+                                                         MapOptions options) const {
+  return connection_->map_parts(region, drive, options);
 }
 
 }  // namespace barter

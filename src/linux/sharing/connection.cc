@@ -20,13 +20,29 @@ struct Connection::Link {
   bool waiting = false;
   std::uint32_t number = 0;  // whose answer is waited for
   std::optional<Answered> answered;
-  std::map<std::uint64_t, std::shared_ptr<const Consent>> consents;
+  std::map<std::uint64_t, OwnerCallbacks> owners;  // by region
   std::map<std::uint64_t, MappingNews> mappings;
 
-  std::mutex asking;  // held while a consent runs
+  std::mutex asking;  // held while a callback of an owner runs
 };
 
 namespace {
+
+// The broker reads at any time, so a socket without room for one more message is soon read; past this, something is wrong.
+constexpr Duration kLongestWaitForRoom = std::chrono::seconds(10);
+
+Map request_to_map(std::string_view drive, const MapOptions& options) {
+  return {.importer = std::string(drive),
+          .access = options.access,
+          .hold = options.hold,
+          .allow_unknown_route = options.allow_unknown_route,
+          .offset = options.offset,
+          .bytes = options.bytes};
+}
+
+Request request_of(const Ask& ask) {
+  return {.importer = ask.importer, .range = ask.range, .access = ask.access, .route = ask.route, .hold = ask.hold};
+}
 
 Error ended_error(std::string doing) {
   return {.code = ErrorCode::device_gone,
@@ -107,7 +123,7 @@ Result<Connection::Answered> Connection::call(Body request, std::string doing, i
     link_->answered.reset();
   }
   // Where the broker is gone, the reading thread finds that out, after what the broker has said last.
-  if (auto sent = link_->channel.send(encode({last_number_, std::move(request)}), descriptor);
+  if (auto sent = link_->channel.send(encode({last_number_, std::move(request)}), descriptor, kLongestWaitForRoom);
       !sent && sent.error().code != ErrorCode::device_gone)
     link_->channel.shut();
   std::unique_lock lock(link_->mutex);
@@ -140,7 +156,7 @@ std::unexpected<Error> Connection::give_up(std::string doing) {
 
 void Connection::tell(const Body& body) {
   if (!is_own()) return;
-  if (!link_->channel.send(encode({0, body}))) link_->channel.shut();
+  if (!link_->channel.send(encode({0, body}), -1, kLongestWaitForRoom)) link_->channel.shut();
 }
 
 void Connection::drop(Body body, std::string doing) {
@@ -162,32 +178,57 @@ Result<SharedRegion> Connection::allocate(std::string_view provider, std::uint64
 
 Result<SharedMapping> Connection::map(const RegionDescriptor& region, std::string_view drive, MapOptions options) {
   const std::string doing = "mapping shared memory for";
-  auto answered = call(Map{.importer = std::string(drive),
-                           .access = options.access,
-                           .hold = 0,
-                           .allow_unknown_route = options.allow_unknown_route,
-                           .offset = options.offset,
-                           .bytes = options.bytes},
-                       std::string(doing), region.number());
+  auto answered = call(request_to_map(drive, options), std::string(doing), region.number());
   if (!answered) return std::unexpected(std::move(answered.error()));
   const Mapped* const made = std::get_if<Mapped>(&answered->body);
   if (made == nullptr) return give_up(doing);
-  return SharedMapping(shared_from_this(), made->mapping, made->importer, made->route, made->bytes);
+  return SharedMapping(shared_from_this(), made->mapping, made->importer, made->route, options.hold, made->bytes);
+}
+
+Result<std::vector<SharedPart>> Connection::map_parts(const RegionDescriptor& region, std::string_view drive,
+                                                      MapOptions options) {
+  const std::string doing = "mapping parts of shared memory for";
+  auto answered = call(MapParts{request_to_map(drive, options)}, std::string(doing), region.number());
+  if (!answered) return std::unexpected(std::move(answered.error()));
+  MappedInParts* const made = std::get_if<MappedInParts>(&answered->body);
+  if (made == nullptr) return give_up(doing);
+  std::vector<SharedPart> parts;
+  for (MappedInParts::Part& part : made->parts) {
+    if ((part.kind == Answer::Kind::direct) != (part.mapping != 0)) return give_up(doing);
+    SharedPart& made_part = parts.emplace_back();
+    made_part.range = part.range;
+    made_part.answer = {.kind = part.kind, .reason = std::move(part.reason), .bytes = part.range.bytes};
+    if (part.mapping != 0)
+      made_part.mapping =
+          SharedMapping(shared_from_this(), part.mapping, made->importer, made->route, options.hold, part.range.bytes);
+  }
+  return parts;
 }
 
 void Connection::set_consent(std::uint64_t region, Consent consent) {
+  swap_callbacks(region, [shared = consent ? std::make_shared<const Consent>(std::move(consent))
+                                           : nullptr](OwnerCallbacks& of) mutable { of.consent.swap(shared); });
+}
+
+void Connection::set_unmapped(std::uint64_t region, Unmapped told) {
+  swap_callbacks(region, [shared = told ? std::make_shared<const Unmapped>(std::move(told))
+                                        : nullptr](OwnerCallbacks& of) mutable { of.unmapped.swap(shared); });
+}
+
+// What the old ones have captured goes with `swap`, without the lock.
+void Connection::swap_callbacks(std::uint64_t region, std::move_only_function<void(OwnerCallbacks&)> swap) {
   if (!is_own()) return;
   {
     const std::lock_guard lock(link_->mutex);
-    link_->consents[region] = consent ? std::make_shared<const Consent>(std::move(consent)) : nullptr;
+    swap(link_->owners[region]);
   }
-  if (!is_reading_thread()) const std::lock_guard until_the_old_one_is_done(link_->asking);
+  if (!is_reading_thread()) const std::lock_guard until_the_old_ones_are_done(link_->asking);
 }
 
 void Connection::forget_region(std::uint64_t region) {
-  set_consent(region, {});
+  swap_callbacks(region, [old = OwnerCallbacks()](OwnerCallbacks& of) mutable { std::swap(old, of); });
   const std::lock_guard lock(link_->mutex);
-  link_->consents.erase(region);
+  link_->owners.erase(region);
 }
 
 void Connection::set_callback(std::uint64_t mapping, std::function<void()> callback) {
@@ -235,6 +276,7 @@ void Connection::take(Link& link, Message message, Descriptor descriptor) {
   if (const Ask* const ask = std::get_if<Ask>(&message.body)) return answer(link, message.number, *ask);
   if (const Invalidated* const gone = std::get_if<Invalidated>(&message.body))
     return tell_invalidated(link, gone->mapping);
+  if (const GrantEnded* const ended = std::get_if<GrantEnded>(&message.body)) return tell_unmapped(link, *ended);
   const std::lock_guard lock(link.mutex);
   if (!link.waiting || link.number != message.number) return;  // nobody waits for it any more
   link.waiting = false;
@@ -244,17 +286,22 @@ void Connection::take(Link& link, Message message, Descriptor descriptor) {
 
 void Connection::answer(Link& link, std::uint32_t number, const Ask& ask) {
   const std::lock_guard asking(link.asking);
-  std::shared_ptr<const Consent> consent;
-  {
-    const std::lock_guard lock(link.mutex);
-    const auto found = link.consents.find(ask.region);
-    if (found != link.consents.end()) consent = found->second;
-  }
-  const Answer answer =
-      consent ? (*consent)({.importer = ask.importer, .range = ask.range, .access = ask.access, .route = ask.route})
-              : Answer::direct();
-  const Reply reply{.kind = answer.kind, .bytes = 0, .reason = answer.reason};
-  if (!link.channel.send(encode({number, reply}))) link.channel.shut();
+  const std::shared_ptr<const Consent> consent = callbacks_of(link, ask.region).consent;
+  const Answer answer = consent ? (*consent)(request_of(ask)) : Answer::direct();
+  const Reply reply{.kind = answer.kind, .bytes = answer.bytes, .reason = answer.reason};
+  if (!link.channel.send(encode({number, reply}), -1, kLongestWaitForRoom)) link.channel.shut();
+}
+
+void Connection::tell_unmapped(Link& link, const GrantEnded& ended) {
+  const std::lock_guard asking(link.asking);
+  const std::shared_ptr<const Unmapped> told = callbacks_of(link, ended.region).unmapped;
+  if (told) (*told)(request_of(ended));
+}
+
+Connection::OwnerCallbacks Connection::callbacks_of(Link& link, std::uint64_t region) {
+  const std::lock_guard lock(link.mutex);
+  const auto found = link.owners.find(region);
+  return found == link.owners.end() ? OwnerCallbacks() : found->second;
 }
 
 void Connection::tell_invalidated(Link& link, std::uint64_t mapping) {

@@ -16,6 +16,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "barter/sharing.hpp"
 #include "linux/sharing/channel.h"
@@ -52,6 +53,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   [[nodiscard]] Result<SharedRegion> allocate(std::string_view provider, std::uint64_t bytes, std::uint64_t alignment);
   [[nodiscard]] Result<SharedMapping> map(const RegionDescriptor& region, std::string_view drive, MapOptions options);
+  [[nodiscard]] Result<std::vector<SharedPart>> map_parts(const RegionDescriptor& region, std::string_view drive,
+                                                          MapOptions options);
 
   [[nodiscard]] const std::string& machine() const { return machine_; }
   [[nodiscard]] bool is_connected() const;
@@ -59,6 +62,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] bool is_own() const;
 
   void set_consent(std::uint64_t region, Consent consent);
+  void set_unmapped(std::uint64_t region, Unmapped told);
   void forget_region(std::uint64_t region);
   void set_callback(std::uint64_t mapping, std::function<void()> callback);
   [[nodiscard]] bool is_invalidated(std::uint64_t mapping) const;
@@ -67,6 +71,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   // What the reading thread needs; it may outlive the Connection for a moment, when a callback drops the last handle.
   struct Link;
+  struct OwnerCallbacks {
+    std::shared_ptr<const Consent> consent;
+    std::shared_ptr<const Unmapped> unmapped;
+  };
   struct MappingNews {
     bool invalidated = false;
     std::function<void()> callback;
@@ -78,6 +86,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   static void take(Link& link, Message message, Descriptor descriptor);
   static void answer(Link& link, std::uint32_t number, const Ask& ask);
   static void tell_invalidated(Link& link, std::uint64_t mapping);
+  static void tell_unmapped(Link& link, const GrantEnded& ended);
+  [[nodiscard]] static OwnerCallbacks callbacks_of(Link& link, std::uint64_t region);
+  void swap_callbacks(std::uint64_t region, std::move_only_function<void(OwnerCallbacks&)> swap);
   static void end(Link& link);
 
   const std::shared_ptr<Link> link_;

@@ -41,6 +41,10 @@ constexpr std::uint16_t kKind<Poke> = 11;
 template <>
 constexpr std::uint16_t kKind<Reply> = 12;
 template <>
+constexpr std::uint16_t kKind<MapParts> = 13;
+template <>
+constexpr std::uint16_t kKind<LimitPins> = 14;
+template <>
 constexpr std::uint16_t kKind<Welcome> = 65;
 template <>
 constexpr std::uint16_t kKind<Allocated> = 66;
@@ -62,6 +66,10 @@ template <>
 constexpr std::uint16_t kKind<Ask> = 74;
 template <>
 constexpr std::uint16_t kKind<Invalidated> = 75;
+template <>
+constexpr std::uint16_t kKind<MappedInParts> = 76;
+template <>
+constexpr std::uint16_t kKind<GrantEnded> = 77;
 
 class Writer {
  public:
@@ -88,10 +96,11 @@ class Writer {
     number(value.domain);
     number(value.requester_id());
   }
-  void functions(const std::vector<Bdf>& values) {
-    const std::size_t count = std::min(values.size(), kMaxLateImporters);
+  template <class T, class Walk>
+  void list(const std::vector<T>& values, std::size_t at_most, Walk&& walk) {
+    const std::size_t count = std::min(values.size(), at_most);
     number(static_cast<std::uint16_t>(count));
-    for (std::size_t index = 0; index < count; ++index) function(values[index]);
+    for (std::size_t index = 0; index < count; ++index) walk(values[index]);
   }
   void code(const ErrorCode& value) { number(static_cast<std::uint8_t>(value)); }
   [[nodiscard]] std::vector<std::byte> take() { return std::move(bytes_); }
@@ -150,11 +159,12 @@ class Reader {
     number(id);
     value = Bdf::from_requester_id(domain, id);
   }
-  void functions(std::vector<Bdf>& values) {
+  template <class T, class Walk>
+  void list(std::vector<T>& values, std::size_t at_most, Walk&& walk) {
     std::uint16_t count = 0;
     number(count);
-    if (count > kMaxLateImporters) return wrong(fmt::format("a list of {} functions is too long", count));
-    for (; count > 0 && why_.empty(); --count) function(values.emplace_back());
+    if (count > at_most) return wrong(fmt::format("a list of {} is too long", count));
+    for (; count > 0 && why_.empty(); --count) walk(values.emplace_back());
   }
   // A later version may know more codes than this one.
   void code(ErrorCode& value) {
@@ -208,11 +218,22 @@ void route(Walk& walk, Any& value) {
 }
 template <class Walk, class Any>
 void hold(Walk& walk, Any& value) {
-  walk.choice(value, std::uint8_t{0}, std::uint8_t{1});
+  walk.choice(value, Hold::dynamic, Hold::pinned);
+}
+template <class Walk, class Any>
+void answer(Walk& walk, Any& value) {
+  walk.choice(value, Answer::Kind::direct, Answer::Kind::refuse);
+}
+template <class Walk, class Any>
+void part(Walk& walk, Any& value) {
+  walk.number(value.mapping);
+  range(walk, value.range);
+  answer(walk, value.kind);
+  walk.text(value.reason);
 }
 
 template <class T, class Walk, class B>
-void walk_fields(Walk& walk, B& body) {
+void walk_request(Walk& walk, B& body) {
   if constexpr (std::is_same_v<T, Hello>) {
     walk.number(body.magic);
     walk.text(body.who);
@@ -220,7 +241,7 @@ void walk_fields(Walk& walk, B& body) {
     walk.text(body.provider);
     walk.number(body.bytes);
     walk.number(body.alignment);
-  } else if constexpr (std::is_same_v<T, Map>) {
+  } else if constexpr (std::is_base_of_v<Map, T>) {
     walk.text(body.importer);
     access(walk, body.access);
     hold(walk, body.hold);
@@ -244,10 +265,26 @@ void walk_fields(Walk& walk, B& body) {
     walk.number(body.offset);
     walk.content(body.bytes);
   } else if constexpr (std::is_same_v<T, Reply>) {
-    walk.choice(body.kind, Answer::Kind::direct, Answer::Kind::refuse);
+    answer(walk, body.kind);
     walk.number(body.bytes);
     walk.text(body.reason);
-  } else if constexpr (std::is_same_v<T, Welcome>) {
+  } else if constexpr (std::is_same_v<T, LimitPins>) {
+    walk.number(body.region);
+    walk.flag(body.is_limited);
+    walk.number(body.bytes);
+  } else if constexpr (std::is_same_v<T, TakeLease> || std::is_same_v<T, Unmap>) {
+    walk.number(body.mapping);
+  } else if constexpr (std::is_same_v<T, EndLease>) {
+    walk.number(body.lease);
+  } else {
+    static_assert(std::is_same_v<T, Free>);
+    walk.number(body.region);
+  }
+}
+
+template <class T, class Walk, class B>
+void walk_answer(Walk& walk, B& body) {
+  if constexpr (std::is_same_v<T, Welcome>) {
     walk.text(body.machine);
   } else if constexpr (std::is_same_v<T, Allocated>) {
     walk.number(body.region);
@@ -262,7 +299,7 @@ void walk_fields(Walk& walk, B& body) {
     walk.number(body.bytes);
   } else if constexpr (std::is_same_v<T, TakenBack>) {
     walk.number(body.mappings);
-    walk.functions(body.late);
+    walk.list(body.late, kMaxLateImporters, [&](auto& late) { walk.function(late); });
   } else if constexpr (std::is_same_v<T, Contents>) {
     walk.content(body.bytes);
   } else if constexpr (std::is_same_v<T, Failed>) {
@@ -272,22 +309,32 @@ void walk_fields(Walk& walk, B& body) {
     walk.text(body.error.where);
     walk.text(body.error.why);
     walk.text(body.error.cure);
-  } else if constexpr (std::is_same_v<T, Ask>) {
+  } else if constexpr (std::is_same_v<T, MappedInParts>) {
+    walk.function(body.importer);
+    route(walk, body.route);
+    walk.list(body.parts, kMaxPartsInAnswer, [&](auto& each) { part(walk, each); });
+  } else if constexpr (std::is_base_of_v<Ask, T>) {
     walk.number(body.region);
     walk.function(body.importer);
     range(walk, body.range);
     access(walk, body.access);
     route(walk, body.route);
     hold(walk, body.hold);
-  } else if constexpr (std::is_same_v<T, TakeLease> || std::is_same_v<T, Unmap> || std::is_same_v<T, Invalidated>) {
+  } else if constexpr (std::is_same_v<T, Invalidated>) {
     walk.number(body.mapping);
-  } else if constexpr (std::is_same_v<T, EndLease> || std::is_same_v<T, Leased>) {
+  } else if constexpr (std::is_same_v<T, Leased>) {
     walk.number(body.lease);
-  } else if constexpr (std::is_same_v<T, Free>) {
-    walk.number(body.region);
   } else {
     static_assert(std::is_same_v<T, Done>);
   }
+}
+
+template <class T, class Walk, class B>
+void walk_fields(Walk& walk, B& body) {
+  if constexpr (kKind<T> < kKind<Welcome>)
+    walk_request<T>(walk, body);
+  else
+    walk_answer<T>(walk, body);
 }
 
 std::unexpected<Error> malformed(std::size_t at, std::string why) {
@@ -315,7 +362,8 @@ bool read_body(Reader& reader, std::uint16_t kind, Body& body) {
 }  // namespace
 
 bool carries_descriptor(const Body& body) {
-  return std::holds_alternative<Map>(body) || std::holds_alternative<Allocated>(body);
+  return std::holds_alternative<Map>(body) || std::holds_alternative<MapParts>(body) ||
+         std::holds_alternative<Allocated>(body);
 }
 
 std::vector<std::byte> encode(const Message& message) {

@@ -18,12 +18,13 @@
 
 namespace barter::linux_os::sharing {
 
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint16_t kVersion = 2;
 inline constexpr std::uint32_t kMagic = 0x42525452;  // "RTRB" as bytes: least significant first
 inline constexpr std::size_t kMaxMessageBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kMaxTextBytes = 512;
 inline constexpr std::size_t kMaxContentBytes = std::size_t{32} << 10;
 inline constexpr std::size_t kMaxLateImporters = 256;
+inline constexpr std::size_t kMaxPartsInAnswer = 64;
 
 // From a client. Those with an answer carry a number of the client's choice, which comes back with the answer.
 struct Hello {
@@ -39,11 +40,13 @@ struct Allocate {
 struct Map {
   std::string importer;
   Access access = Access::read_write;
-  std::uint8_t hold = 0;  // 0 dynamic, 1 pinned
+  Hold hold = Hold::dynamic;
   bool allow_unknown_route = false;
   std::uint64_t offset = 0;
   std::uint64_t bytes = 0;
 };
+// The same, part by part as the owner decides on them.
+struct MapParts : Map {};
 struct TakeLease {
   std::uint64_t mapping = 0;
 };
@@ -86,6 +89,12 @@ struct Reply {
   std::uint64_t bytes = 0;  // holds for the first so many, 0: for all
   std::string reason;
 };
+// The most bytes of the region that may be pinned at a time.
+struct LimitPins {
+  std::uint64_t region = 0;
+  bool is_limited = false;
+  std::uint64_t bytes = 0;  // means something where it is limited
+};
 
 // From the broker.
 struct Welcome {
@@ -127,23 +136,36 @@ struct Ask {
   MemoryRange range;
   Access access = Access::read;
   Route route = Route::unknown;
-  std::uint8_t hold = 0;
+  Hold hold = Hold::dynamic;
 };
 // Number 0; no answer.
 struct Invalidated {
   std::uint64_t mapping = 0;
 };
+struct MappedInParts {
+  struct Part {
+    std::uint64_t mapping = 0;  // 0: none
+    MemoryRange range;
+    Answer::Kind kind = Answer::Kind::refuse;  // direct if and only if there is a mapping
+    std::string reason;
+  };
+  Bdf importer;
+  Route route = Route::unknown;
+  std::vector<Part> parts;
+};
+// What the owner has granted is gone. Number 0; no answer.
+struct GrantEnded : Ask {};
 
-using Body =
-    std::variant<Hello, Allocate, Map, TakeLease, EndLease, Unmap, Move, TakeBack, Free, Peek, Poke, Reply, Welcome,
-                 Allocated, Mapped, Leased, Done, Moved, TakenBack, Contents, Failed, Ask, Invalidated>;
+using Body = std::variant<Hello, Allocate, Map, TakeLease, EndLease, Unmap, Move, TakeBack, Free, Peek, Poke, Reply,
+                          MapParts, LimitPins, Welcome, Allocated, Mapped, Leased, Done, Moved, TakenBack, Contents,
+                          Failed, Ask, Invalidated, MappedInParts, GrantEnded>;
 
 struct Message {
   std::uint32_t number = 0;
   Body body;
 };
 
-// True for the two kinds that travel with a descriptor.
+// True for the kinds that travel with a descriptor.
 [[nodiscard]] bool carries_descriptor(const Body& body);
 
 // Text that is too long is cut: words for people may lose their end, everything else is checked before it comes here.

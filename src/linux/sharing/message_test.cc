@@ -30,7 +30,7 @@ std::vector<Message> one_of_each() {
       {2, Allocate{.provider = "nvme0", .bytes = 1 << 20, .alignment = 4096}},
       {3, Map{.importer = "nvme1",
               .access = Access::write,
-              .hold = 1,
+              .hold = Hold::pinned,
               .allow_unknown_route = true,
               .offset = 4096,
               .bytes = 8192}},
@@ -43,6 +43,13 @@ std::vector<Message> one_of_each() {
       {9, Peek{.region = 8, .offset = 3, .bytes = 5}},
       {10, Poke{.region = 8, .offset = 3, .bytes = bytes({1, 2, 3})}},
       {11, Reply{.kind = Answer::Kind::by_way_of_host, .bytes = 4096, .reason = "not now"}},
+      {22, MapParts{{.importer = "nvme1",
+                     .access = Access::read,
+                     .hold = Hold::dynamic,
+                     .allow_unknown_route = false,
+                     .offset = 4096,
+                     .bytes = 8192}}},
+      {23, LimitPins{.region = 8, .is_limited = true, .bytes = 65536}},
       {12, Welcome{"two-nvme"}},
       {13, Allocated{.region = 8, .exporter = nvme1, .range = {.offset = 0x3000, .bytes = 0x1000}}},
       {14, Mapped{.mapping = 9, .importer = nvme1, .route = Route::through_host_bridge, .bytes = 8192}},
@@ -57,29 +64,45 @@ std::vector<Message> one_of_each() {
                .range = {.offset = 0x3000, .bytes = 0x1000},
                .access = Access::read,
                .route = Route::bus_address,
-               .hold = 1}},
+               .hold = Hold::pinned}},
       {0, Invalidated{9}},
+      {24, MappedInParts{.importer = nvme1,
+                         .route = Route::bus_address,
+                         .parts = {{.mapping = 9,
+                                    .range = {.offset = 0x3000, .bytes = 0x1000},
+                                    .kind = Answer::Kind::direct,
+                                    .reason = ""},
+                                   {.mapping = 0,
+                                    .range = {.offset = 0x4000, .bytes = 0x1000},
+                                    .kind = Answer::Kind::refuse,
+                                    .reason = "mine"}}}},
+      {0, GrantEnded{{.region = 8,
+                      .importer = nvme1,
+                      .range = {.offset = 0x3000, .bytes = 0x1000},
+                      .access = Access::read,
+                      .route = Route::bus_address,
+                      .hold = Hold::pinned}}},
   };
 }
 
 TEST(SharingMessage, TravelsAsTheDocumentPrintsIt) {
   EXPECT_THAT(encode({0x01020304, Hello{.magic = kMagic, .who = "me"}}),
-              ElementsAreArray(bytes({1, 0, 1, 0, 4, 3, 2, 1, 'R', 'T', 'R', 'B', 2, 0, 'm', 'e'})));
+              ElementsAreArray(bytes({2, 0, 1, 0, 4, 3, 2, 1, 'R', 'T', 'R', 'B', 2, 0, 'm', 'e'})));
   EXPECT_THAT(encode({3, Map{.importer = "nvme1",
                              .access = Access::write,
-                             .hold = 0,
+                             .hold = Hold::dynamic,
                              .allow_unknown_route = false,
                              .offset = 0x1000,
                              .bytes = 0x100000}}),
-              ElementsAreArray(bytes({1, 0, 3,    0, 3, 0, 0, 0, 5, 0, 'n', 'v',  'm', 'e', '1', 2, 0,
+              ElementsAreArray(bytes({2, 0, 3,    0, 3, 0, 0, 0, 5, 0, 'n', 'v',  'm', 'e', '1', 2, 0,
                                       0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0,   0x10, 0,   0,   0,   0, 0})));
   EXPECT_THAT(encode({5, Ask{.region = 1,
                              .importer = {.domain = 0, .bus = 4, .device = 0, .function = 0},
                              .range = {.offset = 0, .bytes = 0x2000},
                              .access = Access::read_write,
                              .route = Route::bus_address,
-                             .hold = 0}}),
-              ElementsAreArray(bytes({1, 0,    74, 0, 5, 0, 0, 0,  // header
+                             .hold = Hold::dynamic}}),
+              ElementsAreArray(bytes({2, 0,    74, 0, 5, 0, 0, 0,  // header
                                       1, 0,    0,  0, 0, 0, 0, 0,  // region
                                       0, 0,    0,  0, 0, 4,        // importer
                                       0, 0,    0,  0, 0, 0, 0, 0,  // offset
@@ -87,11 +110,39 @@ TEST(SharingMessage, TravelsAsTheDocumentPrintsIt) {
                                       3, 1,    0})));
 }
 
+TEST(SharingMessage, PartsTravelAsTheDocumentPrintsThem) {
+  EXPECT_THAT(encode({5, LimitPins{.region = 1, .is_limited = true, .bytes = 0x2000}}),
+              ElementsAreArray(bytes({2, 0, 14,   0, 5, 0, 0, 0,         // header
+                                      1, 0, 0,    0, 0, 0, 0, 0,         // region
+                                      1, 0, 0x20, 0, 0, 0, 0, 0, 0})));  // limited, to
+  EXPECT_THAT(encode({6, MappedInParts{.importer = {.domain = 0, .bus = 4, .device = 0, .function = 0},
+                                       .route = Route::bus_address,
+                                       .parts = {{.mapping = 7,
+                                                  .range = {.offset = 0x1000, .bytes = 0x2000},
+                                                  .kind = Answer::Kind::direct,
+                                                  .reason = ""},
+                                                 {.mapping = 0,
+                                                  .range = {.offset = 0x3000, .bytes = 0x1000},
+                                                  .kind = Answer::Kind::refuse,
+                                                  .reason = "no"}}}}),
+              ElementsAreArray(bytes({2, 0,    76, 0,   6,  0, 0, 0,  // header
+                                      0, 0,    0,  0,   0,  4,        // importer
+                                      1, 2,    0,                     // route, count
+                                      7, 0,    0,  0,   0,  0, 0, 0,  // mapping
+                                      0, 0x10, 0,  0,   0,  0, 0, 0,  // offset
+                                      0, 0x20, 0,  0,   0,  0, 0, 0,  // bytes
+                                      0, 0,    0,                     // direct, no reason
+                                      0, 0,    0,  0,   0,  0, 0, 0,  // no mapping
+                                      0, 0x30, 0,  0,   0,  0, 0, 0,  // offset
+                                      0, 0x10, 0,  0,   0,  0, 0, 0,  // bytes
+                                      2, 2,    0,  'n', 'o'})));
+}
+
 TEST(SharingMessage, EachKindHasTheDocumentsNumber) {
   std::vector<unsigned> kinds;
   for (const Message& message : one_of_each()) kinds.push_back(std::to_integer<unsigned>(encode(message)[2]));
-  EXPECT_THAT(kinds,
-              ElementsAreArray({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75}));
+  EXPECT_THAT(kinds, ElementsAreArray({1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14,
+                                       65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77}));
 }
 
 TEST(SharingMessage, ComesBackAsItWas) {
@@ -122,9 +173,11 @@ TEST(SharingMessage, EveryBeginningAndEveryExcessIsRefused) {
 
 TEST(SharingMessage, OtherVersionsKindsAndChoicesAreRefused) {
   auto message = encode({1, Hello{.magic = kMagic, .who = "me"}});
-  message[0] = std::byte{2};
-  EXPECT_EQ(decode(message).error().code, ErrorCode::unsupported);
-  for (const unsigned kind : {0u, 13u, 64u, 76u, 255u}) {
+  for (const unsigned version : {0u, 1u, 3u}) {
+    message[0] = static_cast<std::byte>(version);
+    EXPECT_EQ(decode(message).error().code, ErrorCode::unsupported);
+  }
+  for (const unsigned kind : {0u, 15u, 64u, 78u, 255u}) {
     auto odd = encode({1, Done{}});
     odd[2] = static_cast<std::byte>(kind);
     EXPECT_THAT(decode(odd).error().message(), HasSubstr("there is no kind")) << kind;
@@ -136,6 +189,10 @@ TEST(SharingMessage, OtherVersionsKindsAndChoicesAreRefused) {
     EXPECT_THAT(decode(map).error().message(), HasSubstr("no choice")) << access;
   }
   map[access_at] = std::byte{1};
+  ASSERT_TRUE(decode(map));
+  map[access_at + 1] = std::byte{2};
+  EXPECT_THAT(decode(map).error().message(), HasSubstr("no choice")) << "neither dynamic nor pinned";
+  map[access_at + 1] = std::byte{1};
   ASSERT_TRUE(decode(map));
   map[access_at + 2] = std::byte{2};
   EXPECT_THAT(decode(map).error().message(), HasSubstr("neither yes"));
@@ -151,6 +208,7 @@ TEST(SharingMessage, LengthsAreHeldAgainstTheirLimits) {
   EXPECT_THAT(refused(encode({1, Welcome{"a"}}), 8, {0x01, 0x02}), HasSubstr("too long"));
   EXPECT_THAT(refused(encode({1, Contents{}}), 8, {0x01, 0x80, 0, 0}), HasSubstr("too long"));
   EXPECT_THAT(refused(encode({1, TakenBack{}}), 12, {0x01, 0x01}), HasSubstr("too long"));
+  EXPECT_THAT(refused(encode({1, MappedInParts{}}), 15, {65, 0}), HasSubstr("too long"));
   EXPECT_FALSE(decode(std::vector<std::byte>(kMaxMessageBytes + 1)));
 }
 
@@ -160,6 +218,13 @@ TEST(SharingMessage, LongWordsLoseTheirEnd) {
   ASSERT_TRUE(arrived);
   EXPECT_EQ(std::get<Failed>(arrived->body).error.why.size(), kMaxTextBytes);
   EXPECT_LE(encode({1, Poke{.bytes = std::vector<std::byte>(kMaxContentBytes)}}).size(), kMaxMessageBytes);
+  MappedInParts parts;
+  parts.parts.resize(kMaxPartsInAnswer + 1, {.reason = std::string(5000, 'x')});
+  const auto most = encode({1, parts});
+  EXPECT_LE(most.size(), kMaxMessageBytes);
+  const auto cut = decode(most);
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(std::get<MappedInParts>(cut->body).parts.size(), kMaxPartsInAnswer);
 }
 
 TEST(SharingMessage, CodesOfALaterVersionReadAsAFailure) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <barter/address.hpp>
 #include <barter/binding.hpp>
+#include <barter/compute.hpp>
 #include <barter/copy.hpp>
 #include <barter/doctor.hpp>
 #include <barter/io.hpp>

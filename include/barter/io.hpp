@@ -37,7 +37,9 @@ struct DrivePart {
 // Which way the bytes of a transfer to or from a pointer went.
 struct IoReport {
   std::uint64_t direct_bytes = 0;  // between the drive and the memory of a device
-  std::uint64_t host_bytes = 0;    // between the drive and host memory that it reaches: nobody copies them
+  std::uint64_t host_bytes =
+      0;  // between the drive and host memory that it reaches: nobody copies them. That is managed
+          // memory, and on `host` all that is aligned as the drive or file system wants it
   std::uint64_t copied_bytes = 0;  // by way of a buffer in host memory
   std::uint32_t parts = 0;         // how many pieces of memory it was
 };

@@ -15,7 +15,7 @@
 //   sysfs:DIR      a captured sysfs tree
 //   hwloc:FILE     what lstopo wrote as XML
 //
-// Captured machines answer questions about their topology; nothing can be moved on them. Machine, Drive and Provider are
+// Captured machines answer questions about their topology; nothing can be moved on them. Machine and what it gives are
 // handles: they can be copied, and each keeps the machine alive. Until it says otherwise below, one thread at a time
 // uses a machine and what came from it; revocation (memory.hpp) is the exception, on machines that run threaded.
 #pragma once
@@ -143,6 +143,27 @@ class DmaEngine {
   machine::DriveUnit* unit_;
 };
 
+// A device that computes, with memory of its own, which is a Provider by the same name. What it computes is in compute.hpp.
+class Accelerator {
+ public:
+  [[nodiscard]] Bdf bdf() const;
+  [[nodiscard]] const std::string& name() const;
+  // What its window shows of its memory; an error if its driver needs all of that.
+  [[nodiscard]] Result<Provider> memory() const;
+  operator Bdf() const { return bdf(); }
+
+  // For the library's own rooms.
+  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
+  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
+
+ private:
+  friend class machine::State;
+  Accelerator(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
+      : machine_(std::move(machine)), unit_(&unit) {}
+  std::shared_ptr<machine::State> machine_;
+  machine::DriveUnit* unit_;
+};
+
 class Machine {
  public:
   [[nodiscard]] static Result<Machine> open(std::string_view name, MachineOptions options = {});
@@ -155,6 +176,7 @@ class Machine {
   [[nodiscard]] std::vector<std::string> dma_engine_names() const;
   // By its name or its BDF.
   [[nodiscard]] Result<Drive> drive(std::string_view name) const;
+  [[nodiscard]] Result<Accelerator> accelerator(std::string_view name) const;
   [[nodiscard]] Result<DmaEngine> dma_engine(std::string_view name) const;
   // Device memory by its function's name or BDF.
   [[nodiscard]] Result<Provider> provider(std::string_view name) const;

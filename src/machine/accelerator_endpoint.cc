@@ -8,6 +8,7 @@
 
 #include "drivers/accelerator/memory_exporter.h"
 #include "drivers/function_importer.h"
+#include "machine/page_mirror.h"
 
 namespace barter::machine {
 namespace gpu = drivers::accelerator;
@@ -46,6 +47,7 @@ Result<void> bring_up(DriveUnit& unit, AcceleratorParts parts) {
     unit.what_bounds_memory = fmt::format("the window of {} shows others {} of its {} bytes of memory", unit.name,
                                           facts.window_bytes, facts.memory_bytes);
   unit.importer = std::make_shared<drivers::FunctionImporter>(accelerator.function(), parts.domain);
+  unit.mirror = std::make_shared<PageMirror>(accelerator, parts.domain);
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -62,6 +63,9 @@ class Endpoint {
   // Host memory for this endpoint's DMA; and another endpoint's made reachable for this one.
   [[nodiscard]] virtual Result<pci::DmaBuffer> allocate(std::uint64_t bytes) = 0;
   [[nodiscard]] virtual Result<pci::DmaBuffer> share(const pci::DmaBuffer& other) = 0;
+  // The program's own memory made reachable for this endpoint's DMA, as it lies there; none where that can't be: only a driver in
+  // the kernel reaches any memory of a process, and only as it is aligned.
+  [[nodiscard]] virtual std::optional<pci::DmaBuffer> lend(std::span<std::byte>) { return std::nullopt; }
 };
 
 // What drives a drive. Endpoints go before it.

@@ -223,4 +223,11 @@ Result<pci::DmaBuffer> KernelEndpoint::share(const pci::DmaBuffer& other) {
   return give_out(other.bytes(), other.bytes().size(), false);
 }
 
+std::optional<pci::DmaBuffer> KernelEndpoint::lend(std::span<std::byte> memory) {
+  const bool is_direct = file_ && file_->is_direct();
+  const std::uint64_t unit = is_direct ? place_.direct_memory_bytes.value_or(block_bytes_) : 1;
+  if (reinterpret_cast<std::uintptr_t>(memory.data()) % std::max<std::uint64_t>(unit, 1) != 0) return std::nullopt;
+  return give_out(memory, memory.size(), false);
+}
+
 }  // namespace barter::machine

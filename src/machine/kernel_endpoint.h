@@ -52,6 +52,7 @@ class KernelEndpoint final : public Endpoint {
   [[nodiscard]] std::string describe(std::uint16_t status) const override;
   [[nodiscard]] Result<pci::DmaBuffer> allocate(std::uint64_t bytes) override;
   [[nodiscard]] Result<pci::DmaBuffer> share(const pci::DmaBuffer& other) override;
+  [[nodiscard]] std::optional<pci::DmaBuffer> lend(std::span<std::byte> memory) override;
 
  private:
   struct Failure {

@@ -64,6 +64,7 @@ std::vector<std::string> Machine::accelerator_names() const {
 std::vector<std::string> Machine::dma_engine_names() const { return names_of(*state_, machine::UnitKind::dma_engine); }
 
 Result<Drive> Machine::drive(std::string_view name) const { return state_->drive(name); }
+Result<Accelerator> Machine::accelerator(std::string_view name) const { return state_->accelerator(name); }
 Result<DmaEngine> Machine::dma_engine(std::string_view name) const { return state_->dma_engine(name); }
 Result<Provider> Machine::provider(std::string_view name) const { return state_->provider(name); }
 Result<Provider> Machine::nearest_provider(std::span<const Bdf> clients) const {
@@ -107,6 +108,10 @@ Result<std::vector<MappedPart>> Drive::map_parts(const Region& region, MapOption
   if (!importer) return std::unexpected(importer.error());
   return machine_->exchange().map_parts(**importer, region, options);
 }
+
+Bdf Accelerator::bdf() const { return unit_->bdf; }
+const std::string& Accelerator::name() const { return unit_->name; }
+Result<Provider> Accelerator::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 
 Bdf DmaEngine::bdf() const { return unit_->bdf; }
 const std::string& DmaEngine::name() const { return unit_->name; }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "machine/page_mirror.h"
 #include "peer/host_pages.h"
 
 namespace barter::machine {
@@ -56,6 +57,8 @@ Result<void> State::connect(const DriveUnit& drive) {
     if (auto added = exchange_->add(*drive.exporter); !added) return added;
   if (drive.importer && is_first(&DriveUnit::importer))
     if (auto added = exchange_->add(*drive.importer); !added) return added;
+  if (drive.mirror)
+    if (auto added = exchange_->add(drive.mirror->importer()); !added) return added;
   backend_->joined(drive, exchange_);
   return {};
 }
@@ -79,6 +82,7 @@ Result<RevokeReport> State::take_out(DriveUnit& unit, RevokeOptions options, std
     report->late.insert(report->late.end(), more->late.begin(), more->late.end());
   };
   if (unit.importer) add(exchange_->remove(*unit.importer, options));
+  if (unit.mirror) add(exchange_->remove(unit.mirror->importer(), options));
   if (unit.exporter) add(exchange_->withdraw(*unit.exporter, options));
   for (const auto& part : drives_)
     if (part->bdf == unit.bdf)
@@ -193,6 +197,12 @@ Result<Drive> State::drive(std::string_view name) {
   auto found = find_drive(name);
   if (!found) return std::unexpected(std::move(found.error()));
   return Drive(shared_from_this(), **found);
+}
+
+Result<Accelerator> State::accelerator(std::string_view name) {
+  auto found = find_accelerator(name);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return Accelerator(shared_from_this(), **found);
 }
 
 Result<DmaEngine> State::dma_engine(std::string_view name) {

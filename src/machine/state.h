@@ -24,6 +24,8 @@ class Engine;
 
 namespace barter::machine {
 
+class PageMirror;
+
 enum class UnitKind : std::uint8_t { drive, accelerator, dma_engine };
 
 // One place that bytes are copied from and to, brought up: a drive, or a part of one that has a name of its own; or the memory
@@ -42,6 +44,7 @@ struct DriveUnit {
   std::shared_ptr<drivers::dma_engine::Engine> dma_engine;   // null: not one
   std::shared_ptr<peer::OwnedExporter> exporter;             // null: the drive shares no memory
   std::shared_ptr<peer::DrivenImporter> importer;            // null: it does no DMA of its own, see `why_not_direct`
+  std::shared_ptr<PageMirror> mirror;                        // of an accelerator
 
   // What its bytes are part of, so that two parts that overlap can be told: a whole drive, or a file.
   std::string medium;
@@ -113,6 +116,7 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] peer::Exchange& exchange() { return *exchange_; }
 
   [[nodiscard]] Result<Drive> drive(std::string_view name);
+  [[nodiscard]] Result<Accelerator> accelerator(std::string_view name);
   [[nodiscard]] Result<DmaEngine> dma_engine(std::string_view name);
   [[nodiscard]] Result<Provider> provider(std::string_view name);
   [[nodiscard]] Result<Provider> nearest_provider(std::span<const Bdf> clients);

@@ -1,6 +1,7 @@
 // One call of map() on its way: what its steps (map.cc, consent.cc) have found so far.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +54,7 @@ struct Core::Attempt {
   Route route = Route::unknown;
   BusAddress target;
   std::uint64_t pinned_bytes = 0;  // counted for this attempt, until it is a mapping
+  std::optional<DmaAddress> at;    // where the caller wants it
   SegmentKind kind = SegmentKind::iova;
   bool in_domain = false;
   bool translated = false;  // and that domain is an IOMMU's

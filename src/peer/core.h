@@ -77,7 +77,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
   // map.cc: making a mapping.
   [[nodiscard]] std::expected<Mapping, NotMapped> map(Importer& importer, RegionState& region,
-                                                      const MapOptions& options);
+                                                      const MapOptions& options, std::optional<DmaAddress> at = {});
   [[nodiscard]] Result<Lease> lease(MappingId id);
 
   // consent.cc: the owner's answers, part by part.

@@ -6,6 +6,7 @@
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
 #include "barter/result.hpp"
+#include "barter/verdict.hpp"
 
 namespace barter::peer {
 
@@ -30,6 +31,18 @@ class DmaDomain {
   // Neither need be page-aligned; the domain maps whole pages and returns an address with the same offset in its page.
   [[nodiscard]] virtual Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) = 0;
 
+  // What is to be reached at an address that the caller chooses.
+  struct Placed {
+    DmaAddress at;
+    BusAddress target;
+    std::uint64_t bytes = 0;
+    Access access = Access::read;
+    Route route = Route::unknown;  // from the importer to the target
+  };
+  // As map(), at just this address, where nothing is mapped yet; both addresses have the same offset in their page. For
+  // domains that are a device's own page tables, which show it memory where the program has it.
+  [[nodiscard]] virtual Result<DmaAddress> map_at(const Placed& placed);
+
   // Takes one map() back, whole. When it returns, a request to that range faults and changes nothing; unless the device
   // defies it, below.
   virtual void unmap(DmaAddress address, std::uint64_t bytes) = 0;
@@ -43,6 +56,14 @@ class DmaDomain {
   // requests? Then nothing that a domain can do stops it, only Importer::isolate(). Stays so until the device is reset.
   [[nodiscard]] virtual bool is_defied() const { return false; }
 };
+
+inline Result<DmaAddress> DmaDomain::map_at(const Placed&) {
+  return fail({.code = ErrorCode::unsupported,
+               .doing = "mapping memory",
+               .subject = "at an address of one's own choice",
+               .why = "the addresses of this device are given to it",
+               .cure = "let the machine choose"});
+}
 
 // No IOMMU, or one that passes everything through: DMA addresses are bus addresses, and nothing can be cut off here.
 class NoIommu final : public DmaDomain {

@@ -29,6 +29,10 @@ std::expected<Mapping, NotMapped> Exchange::try_map(Importer& importer, const Re
 std::expected<Mapping, NotMapped> Exchange::try_map(Importer& importer, RegionState& region, MapOptions options) {
   return core_->map(importer, region, options);
 }
+std::expected<Mapping, NotMapped> Exchange::try_map_at(DmaAddress at, Importer& importer, RegionState& region,
+                                                       MapOptions options) {
+  return core_->map(importer, region, options, at);
+}
 Result<Mapping> Exchange::map(Importer& importer, const Region& region, MapOptions options) {
   auto mapping = try_map(importer, region, options);
   if (!mapping) return fail(std::move(mapping.error().error));

@@ -98,6 +98,9 @@ class Exchange {
                                                           MapOptions options = {});
   [[nodiscard]] std::expected<Mapping, NotMapped> try_map(Importer& importer, RegionState& region,
                                                           MapOptions options = {});
+  // The same at an address that the caller chooses, for importers whose domain can do that (DmaDomain::map_at).
+  [[nodiscard]] std::expected<Mapping, NotMapped> try_map_at(DmaAddress at, Importer& importer, RegionState& region,
+                                                             MapOptions options = {});
   // The same for callers that need the error alone.
   [[nodiscard]] Result<Mapping> map(Importer& importer, const Region& region, MapOptions options = {});
 

@@ -95,7 +95,7 @@ Result<void> ManagedPages::after_refusal(const PlannedRun& run, NotMapped refuse
 
 // None: pages have moved meanwhile.
 Result<std::optional<ManagedMapping>> ManagedPages::try_map(Importer& importer, const MapOptions& options,
-                                                            base::TimePoint deadline) {
+                                                            base::TimePoint deadline, std::optional<DmaAddress> at) {
   const auto runs = plan({options.offset, options.bytes}, deadline);
   if (!runs) return std::unexpected(runs.error());
   std::vector<ManagedPart> parts;
@@ -111,7 +111,9 @@ Result<std::optional<ManagedMapping>> ManagedPages::try_map(Importer& importer, 
     here.offset = run.range.offset;
     if (run.device)
       here.offset = DeviceRun{run.place, 1}.offset_bytes() + (run.range.offset - run.pages.first * kPageBytes);
-    auto mapping = exchange_.try_map(importer, run.device ? run.chunk->region : *host_region_, here);
+    RegionState& region = *(run.device ? run.chunk->region : *host_region_).state();
+    auto mapping = at ? exchange_.try_map_at(*at + (run.range.offset - options.offset), importer, region, here)
+                      : exchange_.try_map(importer, region, here);
     if (!mapping) {
       auto cured = after_refusal(run, std::move(mapping.error()), deadline);
       if (!cured) return std::unexpected(std::move(cured.error()));
@@ -126,11 +128,12 @@ Result<std::optional<ManagedMapping>> ManagedPages::try_map(Importer& importer, 
   return ManagedMapping(std::move(parts));
 }
 
-Result<ManagedMapping> ManagedPages::map(Importer& importer, MapOptions options, Duration deadline) {
+Result<ManagedMapping> ManagedPages::map(Importer& importer, MapOptions options, Duration deadline,
+                                         std::optional<DmaAddress> at) {
   const base::TimePoint end = clock_.now() + deadline;
   Result<std::optional<ManagedMapping>> mapped;
   const bool in_time = base::wait_until(clock_, end, [&] {
-    mapped = try_map(importer, options, end);
+    mapped = try_map(importer, options, end, at);
     return !mapped || *mapped;
   });
   if (!mapped) return std::unexpected(std::move(mapped.error()));

@@ -71,8 +71,10 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
   [[nodiscard]] Result<void> move_to_host(MemoryRange range, Duration deadline);
 
   // The right for an importer's DMA to reach a range, wherever its pages are: device pages direct, if the device's owner and
-  // the route allow it; else they move to host memory first. Pinned memory is in host memory.
-  [[nodiscard]] Result<ManagedMapping> map(Importer& importer, MapOptions options, Duration deadline);
+  // the route allow it; else they move to host memory first. Pinned memory is in host memory. `at`: where the importer is to
+  // see the range, as one piece, if its domain lets the caller choose that.
+  [[nodiscard]] Result<ManagedMapping> map(Importer& importer, MapOptions options, Duration deadline,
+                                           std::optional<DmaAddress> at = {});
 
   // Lost pages are host pages again, all zero.
   [[nodiscard]] Result<void> renew(MemoryRange range);
@@ -130,7 +132,7 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
   [[nodiscard]] bool still_holds(const Plan& plan) const;
   [[nodiscard]] Result<void> after_refusal(const PlannedRun& run, NotMapped refused, base::TimePoint deadline);
   [[nodiscard]] Result<std::optional<ManagedMapping>> try_map(Importer& importer, const MapOptions& options,
-                                                              base::TimePoint deadline);
+                                                              base::TimePoint deadline, std::optional<DmaAddress> at);
 
   Exchange& exchange_;
   base::Clock& clock_;

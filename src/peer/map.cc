@@ -9,8 +9,10 @@
 
 namespace barter::peer {
 
-std::expected<Mapping, NotMapped> Core::map(Importer& importer, RegionState& region, const MapOptions& options) {
+std::expected<Mapping, NotMapped> Core::map(Importer& importer, RegionState& region, const MapOptions& options,
+                                            std::optional<DmaAddress> at) {
   Attempt attempt(*this, importer, region, options);
+  attempt.at = at;
   std::optional<NotMapped> failed = admit(attempt);
   if (!failed) failed = judge(attempt);
   if (!failed) failed = ask_hardware(attempt);
@@ -165,6 +167,9 @@ void Core::limit_pins(RegionState& region, std::optional<std::uint64_t> bytes) {
 
 std::optional<NotMapped> Core::find_address(Attempt& attempt) {
   attempt.address = DmaAddress{attempt.target.value};
+  if (attempt.at && !attempt.guarded)
+    return attempt.refusal(Refusal::iommu_failed, ErrorCode::unsupported,
+                           "its addresses are not for the caller to choose");
   if (!attempt.in_domain) return std::nullopt;
   if (attempt.translated) {
     // From here to publication a revocation waits for us: it must not return while the IOMMU lets anything through.
@@ -172,15 +177,21 @@ std::optional<NotMapped> Core::find_address(Attempt& attempt) {
     if (auto failed = check_current(attempt)) return failed;
     ++attempt.region.in_domains_;
   }
-  const Result<DmaAddress> address =
-      attempt.importer_state->importer->domain().map(attempt.target, attempt.range.bytes, attempt.options.access);
+  DmaDomain& domain = attempt.importer_state->importer->domain();
+  const Result<DmaAddress> address = attempt.at
+                                         ? domain.map_at({.at = *attempt.at,
+                                                          .target = attempt.target,
+                                                          .bytes = attempt.range.bytes,
+                                                          .access = attempt.options.access,
+                                                          .route = attempt.route})
+                                         : domain.map(attempt.target, attempt.range.bytes, attempt.options.access);
   // Turned around at a switch, a request must carry the bus address: a domain that could not map it there is of no use.
   const bool is_elsewhere = address && attempt.translated && !attempt.guarded && address->value != attempt.target.value;
   if (address && !is_elsewhere) {
     attempt.address = *address;
     return std::nullopt;
   }
-  if (is_elsewhere) attempt.importer_state->importer->domain().unmap(*address, attempt.range.bytes);
+  if (is_elsewhere) domain.unmap(*address, attempt.range.bytes);
   if (attempt.translated) {
     Lock lock(mutex_);
     --attempt.region.in_domains_;

@@ -16,6 +16,7 @@ namespace barter {
 namespace {
 
 using machine::Direction;
+using transfer::HostWay;
 
 constexpr std::uint32_t kInFlight = 8;
 
@@ -140,25 +141,36 @@ Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction
   return move(**endpoint, drive.machine_state()->backend().clock(), direction, part, memory);
 }
 
-// `bytes` are the program's; the buffer between is as large.
 template <class Bytes>
-Result<void> move_by_buffer(const Drive& drive, DrivePart part, Direction direction, Bytes bytes) {
+Result<HostWay> move_host(const Drive& drive, DrivePart part, Direction direction, Bytes bytes, bool may_lend) {
   if (part.bytes == 0) part.bytes = bytes.size();
   if (part.bytes != bytes.size() || part.memory_offset != 0)
     return refuse(ErrorCode::invalid_argument, drive, direction,
                   fmt::format("the memory has {} bytes, and all of it takes part", bytes.size()));
-  if (auto checked = check_part(drive, direction, part, bytes.size()); !checked) return checked;
+  if (auto checked = check_part(drive, direction, part, bytes.size()); !checked)
+    return std::unexpected(std::move(checked.error()));
   auto endpoint = drive.unit().driver->open_endpoint(kInFlight);
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
+  base::Clock& clock = drive.machine_state()->backend().clock();
+  // What is written from is only read.
+  const std::span<std::byte> own(const_cast<std::byte*>(bytes.data()), bytes.size());
+  if (const auto lent = may_lend ? (*endpoint)->lend(own) : std::nullopt) {
+    const DmaSegment memory{lent->address(), bytes.size()};
+    auto moved = move(**endpoint, clock, direction, part, {&memory, 1});
+    endpoint->reset();  // before the memory: after an error commands may be in flight
+    if (!moved) return std::unexpected(std::move(moved.error()));
+    return HostWay::lent;
+  }
   auto buffer = (*endpoint)->allocate(bytes.size());
   if (!buffer) return std::unexpected(std::move(buffer.error()));
   if (direction == Direction::to_endpoint) std::memcpy(buffer->bytes().data(), bytes.data(), bytes.size());
   const DmaSegment memory{buffer->address(), bytes.size()};
-  auto moved = move(**endpoint, drive.machine_state()->backend().clock(), direction, part, {&memory, 1});
-  endpoint->reset();  // before the buffer: after an error commands may be in flight
+  auto moved = move(**endpoint, clock, direction, part, {&memory, 1});
+  endpoint->reset();  // likewise
+  if (!moved) return std::unexpected(std::move(moved.error()));
   if constexpr (!std::is_const_v<typename Bytes::element_type>)
-    if (moved) std::memcpy(bytes.data(), buffer->bytes().data(), bytes.size());
-  return moved;
+    std::memcpy(bytes.data(), buffer->bytes().data(), bytes.size());
+  return HostWay::copied;
 }
 
 }  // namespace
@@ -175,11 +187,13 @@ Result<void> read(const Drive& drive, DrivePart from, std::span<const Lease> int
 Result<void> write(const Drive& drive, DrivePart to, std::span<const Lease> from) {
   return move_leased(drive, to, Direction::to_endpoint, from);
 }
-Result<void> transfer::read_by_buffer(const Drive& drive, DrivePart from, std::span<std::byte> into) {
-  return move_by_buffer(drive, from, Direction::from_endpoint, into);
+Result<transfer::HostWay> transfer::read_host(const Drive& drive, DrivePart from, std::span<std::byte> into,
+                                              bool may_lend) {
+  return move_host(drive, from, Direction::from_endpoint, into, may_lend);
 }
-Result<void> transfer::write_by_buffer(const Drive& drive, DrivePart to, std::span<const std::byte> from) {
-  return move_by_buffer(drive, to, Direction::to_endpoint, from);
+Result<transfer::HostWay> transfer::write_host(const Drive& drive, DrivePart to, std::span<const std::byte> from,
+                                               bool may_lend) {
+  return move_host(drive, to, Direction::to_endpoint, from, may_lend);
 }
 
 }  // namespace barter

@@ -57,15 +57,19 @@ class PointerIo {
     return {};
   }
 
-  // From where the last part has ended to here, by way of a buffer.
+  // From where the last part has ended to here: host memory, and what must go by way of it.
   [[nodiscard]] Result<void> flush(std::uint64_t until) {
     if (until <= moved_) return {};
     const std::span<std::byte> memory = memory_.subspan(moved_, until - moved_);
     const DrivePart part{.offset = offset_ + moved_, .bytes = memory.size()};
-    report_.copied_bytes += memory.size();
+    const auto runs = drive_.machine_state()->exchange().pointers().runs(memory);
+    const bool may_lend = std::ranges::all_of(runs, [](const PointerRun& run) { return !run.region && !run.managed; });
     moved_ = until;
-    return direction_ == Direction::from_endpoint ? transfer::read_by_buffer(drive_, part, memory)
-                                                  : transfer::write_by_buffer(drive_, part, memory);
+    const auto way = direction_ == Direction::from_endpoint ? transfer::read_host(drive_, part, memory, may_lend)
+                                                            : transfer::write_host(drive_, part, memory, may_lend);
+    if (!way) return std::unexpected(way.error());
+    (*way == transfer::HostWay::lent ? report_.host_bytes : report_.copied_bytes) += memory.size();
+    return {};
   }
 
   [[nodiscard]] MapOptions options(const PointerRun& run, MemoryRange range) const {

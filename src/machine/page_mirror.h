@@ -1,0 +1,79 @@
+// An accelerator's view of the process's memory: what it is to compute on lies in its page tables at the very addresses that
+// the process has it at, so that a pointer means the same to both. What was shown once stays shown until its pages move or are
+// taken back; then its entries are gone before the move goes on, and the next use shows it anew.
+//
+// One thread at a time, but for the importer, which is called as any other.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "barter/managed.hpp"
+#include "barter/memory.hpp"
+#include "barter/result.hpp"
+#include "drivers/accelerator/accelerator.h"
+#include "drivers/accelerator/page_table_domain.h"
+#include "drivers/function_importer.h"
+#include "peer/exchange.h"
+#include "peer/pointers.h"
+
+namespace barter::machine {
+
+inline constexpr std::size_t kMaxMirrored = 64;
+
+class PageMirror {
+ public:
+  // Both outlive it.
+  PageMirror(drivers::accelerator::Accelerator& accelerator, peer::DmaDomain& below)
+      : accelerator_(accelerator), domain_(accelerator, below), importer_(accelerator.function(), domain_) {}
+  PageMirror(const PageMirror&) = delete;
+  PageMirror& operator=(const PageMirror&) = delete;
+
+  [[nodiscard]] peer::Importer& importer() { return importer_; }
+  [[nodiscard]] drivers::accelerator::Accelerator& accelerator() { return accelerator_; }
+
+  struct Wanted {
+    std::span<const std::byte> memory;
+    Access access = Access::read;
+  };
+  // Holds what a command may use, for as long as it lives.
+  using Held = std::vector<Lease>;
+  // Shows the accelerator all of this. ErrorCode::unsupported for memory that no device can be shown: the program's own, that is
+  // neither managed nor a device's. Whatever else is in the way is the error of the mapping.
+  [[nodiscard]] Result<Held> hold(peer::Exchange& exchange, std::span<const Wanted> wanted, Duration deadline);
+  // Has something of it been taken back since it was shown?
+  [[nodiscard]] bool was_taken_back(std::span<const Wanted> wanted) const;
+  // One command, from its submission to its end. After an error the channel is made anew for the next one.
+  [[nodiscard]] Result<drivers::accelerator::CommandResult> run(drivers::accelerator::Kind kind,
+                                                                const drivers::accelerator::Command& command);
+
+ private:
+  // What is shown, as one piece of addresses.
+  struct Shown {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+    Access access = Access::read;
+    std::vector<ManagedMapping> managed;
+    std::vector<Mapping> regions;
+    [[nodiscard]] bool shares_page_with(const Shown& other) const;
+    [[nodiscard]] Result<void> lease(Held& held) const;
+    [[nodiscard]] bool is_revoked() const;
+  };
+  [[nodiscard]] static std::vector<Shown> pieces_of(std::span<const Wanted> wanted);
+  [[nodiscard]] Result<void> show(peer::Exchange& exchange, Shown& piece, Duration deadline);
+  [[nodiscard]] Result<void> show_run(peer::Exchange& exchange, Shown& piece, const peer::PointerRun& run,
+                                      Duration deadline);
+  [[nodiscard]] const Shown* find(const Shown& piece) const;
+
+  drivers::accelerator::Accelerator& accelerator_;
+  drivers::accelerator::PageTableDomain domain_;
+  drivers::FunctionImporter importer_;
+  std::vector<Shown> shown_;  // what was used last, last
+  std::unique_ptr<drivers::accelerator::Channel> copies_;
+  std::unique_ptr<drivers::accelerator::Channel> computes_;
+};
+
+}  // namespace barter::machine

@@ -1,11 +1,15 @@
 // The barter command: what can be typed. Each verb is a file of its own.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include "barter/machine.hpp"
@@ -162,6 +166,12 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<int()>& verb)
   run->callback([&arguments, &verb] { verb = [&arguments] { return run_run(arguments); }; });
 }
 
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands({})) names.push_back(verb->get_name());
+  return names;
+}
+
 int run(int argc, char** argv) {
   CLI::App app(kAbout, "barter");
   app.set_version_flag("--version", std::string("barter ") + BARTER_VERSION);
@@ -180,6 +190,15 @@ int run(int argc, char** argv) {
   add_bind(app, bind, verb);
   add_doctor(app, doctor, verb);
   add_run(app, workload, verb);
+  // The parser would only say that a verb is missing.
+  const std::string_view first = argc > 1 ? argv[1] : "";
+  const std::vector<std::string> verbs = verbs_of(app);
+  if (!first.starts_with('-') && std::ranges::find(verbs, first) == verbs.end())
+    return barter::print({.code = barter::ErrorCode::not_found,
+                          .doing = "looking for the verb",
+                          .subject = fmt::format("'{}'", first),
+                          .why = first.empty() ? "there is none on the command line" : "barter has no such verb",
+                          .cure = fmt::format("use one of {}; barter --help tells more", fmt::join(verbs, ", "))});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -52,7 +53,12 @@ Result<std::vector<FunctionInfo>> load_functions(const sysfs::Tree& tree) {
     if (!bdf || bdf->to_string() != name)
       return fail(sysfs::file_error(ErrorCode::malformed, folder / name, "this is not the name of a PCI function"));
     auto function = sysfs::load_function(tree, *bdf, folder / name);
-    if (!function) return fail(std::move(function.error()));
+    if (!function) {
+      // A device of this computer may leave while we look at it.
+      std::error_code error;
+      if (tree.is_live && !fs::exists(folder / name, error)) continue;
+      return fail(std::move(function.error()));
+    }
     functions.push_back(*std::move(function));
   }
   return functions;

@@ -263,6 +263,7 @@ case_contract_of_dma_domains() { contract '*DmaDomain*'; }
 case_contract_of_importers() { contract 'KernelImporter*'; }
 case_memory_of_peers_is_no_registered_buffer() { contract 'FileQueue*'; }
 case_memory_taken_back_in_mid_copy() { contract 'Machine*'; }
+case_any_pointer() { contract 'AnyPointer*'; }
 
 # The last: it takes the drive away.
 case_a_drive_that_is_pulled_in_mid_copy() {

@@ -95,7 +95,7 @@ TEST_P(Compute, PagesThatStayAreReachedWhereTheyAre) {
   const auto after = *memory_->where();
   ASSERT_EQ(after.size(), before.size());
   for (std::size_t run = 0; run < after.size(); ++run) EXPECT_EQ(after[run].state, before[run].state) << run;
-  EXPECT_EQ(host_data_bytes() - traffic, 4_MiB - 300 * 4) << "what lies in host memory, and no more";
+  EXPECT_EQ(host_data_bytes() - traffic, 4_MiB - 200 * 4) << "what lies in host memory, and no more";
 }
 
 TEST_P(Compute, WritesArriveWhereThePagesAre) {
@@ -111,10 +111,11 @@ TEST_P(Compute, WritesArriveWhereThePagesAre) {
   // And what is around was not touched.
   EXPECT_EQ(words()[3 * count], word(3 * count));
   const auto eights = barter::words_of<std::uint64_t>(memory_->bytes().subspan(3_MiB, 64_KiB));
+  const std::uint32_t before = words()[3_MiB / 4 - 1];
   ASSERT_TRUE(compute::fill(*gpu_, eights, 0x0123456789abcdef));
   EXPECT_TRUE(std::ranges::all_of(eights, [](std::uint64_t one) { return one == 0x0123456789abcdef; }));
   EXPECT_EQ(words()[(3_MiB + 64_KiB) / 4], word((3_MiB + 64_KiB) / 4));
-  EXPECT_EQ(words()[3_MiB / 4 - 1], word(3_MiB / 4 - 1));
+  EXPECT_EQ(words()[3_MiB / 4 - 1], before);
 }
 
 TEST_P(Compute, ResultsAreThoseOfTheCpu) {
@@ -255,7 +256,7 @@ TEST(ComputeThreads, EverySumIsThatOfWholePages) {
       }
     });
     std::uint64_t sums = 0;
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < 16; ++round) {
       const auto sum = compute::sum(gpu, words, {.placement = round % 2 == 0 ? Placement::follow : Placement::stay});
       if (!sum && sum.error().code == ErrorCode::revoked) continue;  // cut off again and again, and it says so
       ASSERT_TRUE(sum) << sum.error().message();

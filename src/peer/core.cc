@@ -32,6 +32,8 @@ std::string_view name_of(Refusal refusal) {
       return "out_of_range";
     case Refusal::pin_limit:
       return "pin_limit";
+    case Refusal::late_importer:
+      return "late_importer";
   }
   return "?";
 }
@@ -167,7 +169,10 @@ bool Core::is_revoked(const RegionState& region) const {
 
 void Core::readmit(Importer& importer) {
   Lock lock(mutex_);
-  if (ImporterState* const state = find(importer)) state->isolated = false;
+  ImporterState* const state = find(importer);
+  if (state == nullptr) return;
+  state->isolated = false;
+  state->late.clear();
 }
 
 PeerCounters Core::counters() {

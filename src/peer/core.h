@@ -36,12 +36,20 @@ inline constexpr std::size_t kMaxMappings = kMappingsInChunk * kMappingChunks;
 inline constexpr std::size_t kMaxRememberedRoutes = 65536;
 inline constexpr std::size_t kMaxParts = 4096;
 
+// A mapping as it was at some moment. Its place may be another's by now, which the generation tells.
+struct Taken {
+  MappingState* mapping = nullptr;
+  std::uint32_t generation = 0;
+};
+
 struct ImporterState {
   Importer* importer = nullptr;
   Bdf function;
-  std::uint32_t busy = 0;  // calls into its code
+  std::uint32_t busy = 0;       // calls into its code
+  std::uint32_t in_domain = 0;  // of those, calls of DmaDomain::map that no mapping stands for yet
   bool going = false;
   bool isolated = false;
+  std::vector<Taken> late;  // what an IOMMU had to take from under its leases, as long as one of these may live
 };
 
 struct ExporterState {
@@ -108,11 +116,6 @@ class Core : public std::enable_shared_from_this<Core> {
   };
   struct Attempt;
   struct Sought;
-  // What a revocation waits for: mappings as they were when it began.
-  struct Taken {
-    MappingState* mapping = nullptr;
-    std::uint32_t generation = 0;
-  };
   struct TakeBack;
 
   // map.cc; each step of map() says why it fails, or nothing.
@@ -124,6 +127,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::optional<NotMapped> publish(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt) const;
   void undo(Attempt& attempt);
+  static void leave_domain(const Attempt& attempt);
   void unpin(RegionState& region, ExporterState& exporter, std::uint64_t bytes);
   [[nodiscard]] std::unexpected<NotMapped> give_up(Attempt& attempt, NotMapped failed);
   [[nodiscard]] MappingState* take_slot();
@@ -162,6 +166,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void leave_note(MappingState& mapping);
   void look_after_left(Lock& lock);
   [[nodiscard]] static bool is_current(const Taken& taken);
+  [[nodiscard]] static bool is_late(ImporterState& importer);
   // Waits, with no deadline, for what another thread is about to do. Lets the lock go meanwhile.
   template <class Done>
   void wait(Lock& lock, Done done) {

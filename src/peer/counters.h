@@ -21,8 +21,9 @@ enum class Refusal : std::uint8_t {
   iommu_failed,     // the importer's domain did not map
   out_of_range,     // not within the region
   pin_limit,        // as much of this memory is pinned as its owner allows
+  late_importer,    // the importer has not yet let go of memory that the IOMMU had to take from it
 };
-constexpr std::size_t kRefusals = 12;
+constexpr std::size_t kRefusals = 13;
 [[nodiscard]] std::string_view name_of(Refusal refusal);
 
 struct PeerCounters {

@@ -124,7 +124,8 @@ class Exchange {
   // Forgets what the rule has said. Mappings that exist stay as they are.
   void routes_changed();
 
-  // An importer that was isolated gets no mapping until its driver has reset it and says so here.
+  // An importer that was isolated gets no mapping until its driver has reset it and says so here. One that was cut off by an
+  // IOMMU gets none until it has dropped the leases that were late, or the same.
   void readmit(Importer& importer);
 
   [[nodiscard]] PeerCounters counters() const;

@@ -4,7 +4,8 @@
 
 namespace barter::peer {
 
-static_assert(static_cast<std::size_t>(Refusal::pin_limit) == static_cast<std::size_t>(FallbackReason::pin_limit));
+static_assert(static_cast<std::size_t>(Refusal::late_importer) ==
+              static_cast<std::size_t>(FallbackReason::late_importer));
 static_assert(static_cast<std::size_t>(Refusal::owner_refused) ==
               static_cast<std::size_t>(FallbackReason::owner_refused));
 
@@ -16,7 +17,8 @@ std::string_view name_of(FallbackReason reason) {
 
 bool is_passing(FallbackReason reason) {
   return reason == FallbackReason::exhausted || reason == FallbackReason::revoked ||
-         reason == FallbackReason::pin_limit || reason == FallbackReason::transfer_failed;
+         reason == FallbackReason::pin_limit || reason == FallbackReason::late_importer ||
+         reason == FallbackReason::transfer_failed;
 }
 
 namespace {

@@ -24,7 +24,7 @@
 
 namespace barter::peer {
 
-// Why a transfer went by way of host memory although its policy would rather have had it direct. The first twelve are
+// Why a transfer went by way of host memory although its policy would rather have had it direct. The first thirteen are
 // those of Refusal, in the same order.
 enum class FallbackReason : std::uint8_t {
   no_route,
@@ -39,10 +39,11 @@ enum class FallbackReason : std::uint8_t {
   iommu_failed,
   out_of_range,
   pin_limit,
+  late_importer,
   no_provider,      // no device memory serves both ends
   transfer_failed,  // the direct transfer was tried and ended in an error
 };
-constexpr std::size_t kFallbackReasons = 14;
+constexpr std::size_t kFallbackReasons = 15;
 [[nodiscard]] std::string_view name_of(FallbackReason reason);
 [[nodiscard]] constexpr FallbackReason reason_of(Refusal refusal) { return static_cast<FallbackReason>(refusal); }
 // May the same request work a moment later, with nothing changed by anyone?

@@ -72,6 +72,7 @@ TEST(Decide, EveryRefusalHasAReasonOfTheSameName) {
   }
   EXPECT_TRUE(is_passing(FallbackReason::exhausted));
   EXPECT_TRUE(is_passing(FallbackReason::pin_limit));
+  EXPECT_TRUE(is_passing(FallbackReason::late_importer));
   EXPECT_FALSE(is_passing(FallbackReason::no_route));
 }
 

@@ -41,6 +41,10 @@ std::optional<NotMapped> Core::check_current(const Attempt& attempt) const {
     return attempt.refusal(Refusal::device_gone, ErrorCode::device_failed,
                            "the importer was cut off from all memory, because it did not let go of revoked memory",
                            "reset the device and readmit it");
+  if (is_late(*attempt.importer_state))
+    return attempt.refusal(Refusal::late_importer, ErrorCode::device_failed,
+                           "the importer has not yet ended what it had in flight to memory that was taken back from it",
+                           "let that end, or reset the device and readmit it");
   if (attempt.region.revoked_)
     return attempt.refusal(Refusal::revoked, ErrorCode::revoked, "the owner has taken the memory back for good");
   if (attempt.region.taking_back_ > 0 || attempt.region.epoch_ != attempt.epoch)
@@ -172,10 +176,12 @@ std::optional<NotMapped> Core::find_address(Attempt& attempt) {
                            "its addresses are not for the caller to choose");
   if (!attempt.in_domain) return std::nullopt;
   if (attempt.translated) {
-    // From here to publication a revocation waits for us: it must not return while the IOMMU lets anything through.
+    // From here to publication a revocation waits for us: it must not return while the IOMMU lets anything through, and must
+    // not free an address that could become ours.
     Lock lock(mutex_);
     if (auto failed = check_current(attempt)) return failed;
     ++attempt.region.in_domains_;
+    ++attempt.importer_state->in_domain;
   }
   DmaDomain& domain = attempt.importer_state->importer->domain();
   const Result<DmaAddress> address = attempt.at
@@ -194,7 +200,7 @@ std::optional<NotMapped> Core::find_address(Attempt& attempt) {
   if (is_elsewhere) domain.unmap(*address, attempt.range.bytes);
   if (attempt.translated) {
     Lock lock(mutex_);
-    --attempt.region.in_domains_;
+    leave_domain(attempt);
   }
   if (is_elsewhere)
     return attempt.refusal(Refusal::iommu_failed, ErrorCode::exhausted,
@@ -240,7 +246,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   mapping->seat_.store(MappingState::kFree, std::memory_order_relaxed);
   // From here on leases can be taken; what was written above is seen by whoever takes one.
   mapping->word_.fetch_and(~MappingState::kClosed, std::memory_order_release);
-  if (attempt.translated) --region.in_domains_;
+  if (attempt.translated) leave_domain(attempt);
   if (mapping->hold_ == Hold::pinned) ++region.pinned_mappings_;
   attempt.pinned_bytes = 0;  // the mapping's now
   mapping->has_parts_ = !attempt.parts.empty();
@@ -255,7 +261,13 @@ void Core::undo(Attempt& attempt) {
   if (attempt.in_domain) attempt.importer_state->importer->domain().unmap(attempt.address, attempt.range.bytes);
   if (!attempt.translated) return;
   Lock lock(mutex_);
+  leave_domain(attempt);
+}
+
+// With the lock held.
+void Core::leave_domain(const Attempt& attempt) {
   --attempt.region.in_domains_;
+  --attempt.importer_state->in_domain;
 }
 
 // A free place, or null if there is none. With the lock held.

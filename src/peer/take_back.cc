@@ -185,6 +185,14 @@ bool Core::is_current(const Taken& taken) {
   return taken.mapping->id().generation == taken.generation && !taken.mapping->gone_;
 }
 
+// Does it still hold a lease of memory that was taken from under it? With the lock held.
+bool Core::is_late(ImporterState& importer) {
+  std::erase_if(importer.late, [](const Taken& taken) {
+    return taken.mapping->id().generation != taken.generation || taken.mapping->is_idle();
+  });
+  return !importer.late.empty();
+}
+
 // Unmaps what has no lease any more. True once nothing is left.
 bool Core::settled(TakeBack& work) {
   Lock lock(mutex_);
@@ -225,7 +233,15 @@ void Core::cut_off(const Taken& taken, TakeBack& work) {
   if (mapping.is_idle()) return unmap(lock, mapping, &work);
   mapping.claimed_ = true;
   work.late.push_back(mapping.importer_->function);
-  if (!mapping.guarded_) isolate(lock, mapping, &work);
+  if (mapping.guarded_) {
+    // The IOMMU gives out again what it forgets. What is still in flight by the old address must not reach a new mapping: none
+    // is made while it may be, and those that are being made have their address before this one is free.
+    ImporterState& importer = *mapping.importer_;
+    importer.late.push_back(taken);
+    wait(lock, [&] { return importer.in_domain == 0; });
+  } else {
+    isolate(lock, mapping, &work);
+  }
   forget_address(lock, mapping, &work);
   tell_owner(lock, mapping);
   finish(mapping);

@@ -38,7 +38,7 @@ class WaitingClock final : public base::Clock {
   std::atomic<std::int64_t> now_{0};
 };
 
-class FakeMemory final : public peer::Exporter {
+class FakeMemory final : public peer::OwnedExporter {
  public:
   static constexpr std::uint64_t kStart = 0x1'0000'0000;
   FakeMemory(Bdf function, std::uint64_t bytes) : function_(function), bytes_(bytes) {}
@@ -50,20 +50,14 @@ class FakeMemory final : public peer::Exporter {
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange range) override {
     return cpu_visible ? std::span(bytes_).subspan(range.offset, range.bytes) : std::span<std::byte>{};
   }
-  void unmapped(const Request& granted) override {
-    if (told) told(granted);
-  }
-  [[nodiscard]] std::optional<std::uint64_t> pin_limit_bytes() const override { return pin_limit; }
-  [[nodiscard]] Answer decide(const Request& request) override { return consent ? consent(request) : Answer::direct(); }
   [[nodiscard]] std::span<std::byte> bytes() { return bytes_; }
 
   Access hardware = Access::read_write;
   bool cpu_visible = false;
-  Consent consent;
-  Unmapped told;
-  std::optional<std::uint64_t> pin_limit;
 
  private:
+  [[nodiscard]] std::optional<Answer> ruled_out(const Request&) const override { return std::nullopt; }
+
   Bdf function_;
   std::vector<std::byte> bytes_;
 };
@@ -192,19 +186,9 @@ class FakeMachine final : public PeerMachine {
 
   peer::Exchange& exchange() override { return *exchange_; }
   void end_exchange() override { exchange_.reset(); }
-  base::Clock& clock() override { return clock_; }
   FakeMemory& exporter() override { return memory_; }
+  peer::OwnedExporter* owner() override { return &memory_; }
   FakeImporter& importer(unsigned index) override { return *importers_[index]; }
-  void on_unmap(Unmapped told) override { memory_.told = std::move(told); }
-  void limit_pins(std::optional<std::uint64_t> bytes) override { memory_.pin_limit = bytes; }
-  void on_request(Consent consent) override { memory_.consent = std::move(consent); }
-  void set_letting_go(unsigned index, LettingGo how) override { importer(index).letting_go = how; }
-  void on_invalidate(unsigned index, std::function<void(peer::MappingId)> call) override {
-    importer(index).on_invalidate = std::move(call);
-  }
-  void hold(unsigned index, Lease lease) override { importer(index).held.push_back(std::move(lease)); }
-  void set_in_flight(unsigned index, std::function<void()> dma) override { importer(index).in_flight = std::move(dma); }
-  [[nodiscard]] std::vector<peer::MappingId> told(unsigned index) const override { return importers_[index]->told; }
   bool write(unsigned index, DmaAddress to, std::span<const std::byte> bytes) override {
     return bus_.write(importer(index), to, bytes);
   }

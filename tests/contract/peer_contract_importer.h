@@ -1,14 +1,21 @@
 // An importer that does what the test says: how it lets go, and what it has in flight.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>
 
 #include "barter/memory.hpp"
 #include "peer/importer.h"
-#include "peer_contract.h"
 
 namespace barter::contract {
+
+// How an importer answers when it is told to let go.
+enum class LettingGo : std::uint8_t {
+  at_once,      // drops its leases within invalidate()
+  when_driven,  // within make_progress(), after what was in flight has been done
+  never,        // keeps its leases, and goes on with its DMA
+};
 
 class ScriptedImporter : public peer::Importer {
  public:
@@ -27,10 +34,10 @@ class ScriptedImporter : public peer::Importer {
   }
 
   LettingGo letting_go = LettingGo::at_once;
-  std::function<void(peer::MappingId)> on_invalidate;
-  std::function<void()> in_flight;
+  std::function<void(peer::MappingId)> on_invalidate;  // within invalidate(), before anything else
+  std::function<void()> in_flight;                     // its DMA when it is driven, before it lets go
   std::vector<peer::MappingId> told;
-  std::vector<Lease> held;
+  std::vector<Lease> held;  // transfers in flight: it keeps these leases until it lets go
 
  private:
   Bdf function_;

@@ -151,6 +151,37 @@ TEST_F(PeerContractVerdicts, Point4_revoke_waits_for_an_iommu_entry_that_no_mapp
   EXPECT_FALSE(arrived);
 }
 
+// The IOMMU gives out again what it forgets; what it gives out before that is something else.
+TEST_F(PeerContractVerdicts, Point4_nothing_is_taken_from_a_late_importer_while_its_iommu_makes_a_new_mapping) {
+  machine_ = std::make_unique<FakeMachine>(Route::through_host_bridge, true);
+  auto region = machine_->exchange().allocate(machine_->exporter(), 4_KiB);
+  auto next = machine_->exchange().allocate(machine_->exporter(), 4_KiB);
+  const auto mapping = machine_->exchange().map(machine_->importer(0), *region);
+  auto lease = mapping->lease();
+  const DmaAddress at = start_of(*lease);
+  machine_->set_letting_go(0, LettingGo::never);
+  machine_->hold(0, std::move(*lease));
+  FakeIommu& iommu = *machine_->importer(0).iommu;
+  std::jthread revoker;
+  iommu.on_mapped = [&](DmaAddress) {
+    revoker = std::jthread([&] { EXPECT_TRUE(region->revoke({.deadline = 0ms})); });
+    while (machine_->exchange().counters().revocations == 0) std::this_thread::yield();
+    for (int patience = 0; patience < 1000; ++patience) std::this_thread::yield();
+    const std::lock_guard lock(iommu.mutex_);
+    EXPECT_TRUE(iommu.translate(at.value, Access::read)) << "it was taken away meanwhile";
+  };
+  const auto mapped = machine_->exchange().try_map(machine_->importer(0), *next);
+  if (!mapped) {
+    EXPECT_EQ(mapped.error().reason, Refusal::late_importer);
+  }
+  revoker.join();
+  EXPECT_FALSE(machine_->write(0, at, std::vector<std::byte>(16)));
+  iommu.on_mapped = {};
+  EXPECT_FALSE(machine_->exchange().try_map(machine_->importer(0), *next));
+  machine_->end_transfers(0);
+  EXPECT_TRUE(machine_->exchange().try_map(machine_->importer(0), *next));
+}
+
 TEST_F(PeerContractVerdicts, Point1_attempts_that_fail_after_the_pin_was_counted_give_it_back) {
   machine_ = std::make_unique<FakeMachine>(Route::through_host_bridge, true);
   machine_->limit_pins(8_KiB);

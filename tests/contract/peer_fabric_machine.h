@@ -79,7 +79,7 @@ inline topology::Description describe(const Setup& setup) {
 }
 
 // Device memory: the plain BAR of a device that does nothing by itself.
-class BarMemory final : public peer::Exporter {
+class BarMemory final : public peer::OwnedExporter {
  public:
   BarMemory(fabric::ScratchDevice& device, Bdf function) : device_(device), function_(function) {}
   [[nodiscard]] Bdf function() const override { return function_; }
@@ -89,17 +89,10 @@ class BarMemory final : public peer::Exporter {
   }
   [[nodiscard]] Access hardware_access() const override { return Access::read_write; }
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange) override { return {}; }
-  void unmapped(const Request& granted) override {
-    if (told) told(granted);
-  }
-  [[nodiscard]] std::optional<std::uint64_t> pin_limit_bytes() const override { return pin_limit; }
-  [[nodiscard]] Answer decide(const Request& request) override { return consent ? consent(request) : Answer::direct(); }
-
-  Consent consent;
-  Unmapped told;
-  std::optional<std::uint64_t> pin_limit;
 
  private:
+  [[nodiscard]] std::optional<Answer> ruled_out(const Request&) const override { return std::nullopt; }
+
   fabric::ScratchDevice& device_;
   Bdf function_;
 };
@@ -189,19 +182,10 @@ class FabricMachine final : public PeerMachine {
 
   peer::Exchange& exchange() override { return *exchange_; }
   void end_exchange() override { exchange_.reset(); }
-  base::Clock& clock() override { return fabric_->clock(); }
+  base::Clock& clock() { return fabric_->clock(); }
   peer::Exporter& exporter() override { return *memory_; }
+  peer::OwnedExporter* owner() override { return memory_.get(); }
   DmaEngine& importer(unsigned index) override { return *engines_[index]; }
-  void on_unmap(Unmapped told) override { memory_->told = std::move(told); }
-  void limit_pins(std::optional<std::uint64_t> bytes) override { memory_->pin_limit = bytes; }
-  void on_request(Consent consent) override { memory_->consent = std::move(consent); }
-  void set_letting_go(unsigned index, LettingGo how) override { importer(index).letting_go = how; }
-  void on_invalidate(unsigned index, std::function<void(peer::MappingId)> call) override {
-    importer(index).on_invalidate = std::move(call);
-  }
-  void hold(unsigned index, Lease lease) override { importer(index).held.push_back(std::move(lease)); }
-  void set_in_flight(unsigned index, std::function<void()> dma) override { importer(index).in_flight = std::move(dma); }
-  [[nodiscard]] std::vector<peer::MappingId> told(unsigned index) const override { return engines_[index]->told; }
   bool write(unsigned index, DmaAddress to, std::span<const std::byte> bytes) override {
     return importer(index).request([&](fabric::Requester& bus) { return bus.write(to, bytes); });
   }

@@ -66,10 +66,11 @@ class Engine {
   void interrupts(unsigned vector);
   // Accesses that the IOMMU has refused. An access may be several requests, each a fault of its own to the kernel.
   [[nodiscard]] std::uint64_t refused() const { return refused_; }
+  // The next access begins by bringing the drive up anew.
+  void drop();
 
  private:
   [[nodiscard]] bool is_up();
-  void drop();
   [[nodiscard]] bool move(drivers::nvme::Opcode opcode, std::span<const DmaSegment> segments, std::uint32_t blocks);
   [[nodiscard]] bool run(drivers::nvme::QueuePair& queue, const drivers::nvme::Command& command);
   [[nodiscard]] bool move_watched(drivers::nvme::Opcode opcode, DmaAddress at, std::uint64_t bytes);

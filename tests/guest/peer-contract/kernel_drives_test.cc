@@ -234,7 +234,7 @@ TEST(PeerOnLinux, Point4_io_that_was_started_is_waited_for) {
     EXPECT_TRUE(machine.importer(0).by_peer([&] {
       started = true;
       for (; done < kTimes; ++done)
-        if (!machine.importer(0).fill(memory, 1_MiB)) return false;
+        if (!machine.importer(0).fill(memory, 256_KiB)) return false;
       return true;
     }));
   });

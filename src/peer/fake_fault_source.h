@@ -26,14 +26,7 @@ class FakeFaultSource final : public FaultSource {
         states_(bytes / kPageBytes, State::open) {
     std::memset(memory_.get(), 0, bytes);
   }
-  ~FakeFaultSource() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    if (thread_.joinable()) thread_.join();
-  }
+  ~FakeFaultSource() override { FakeFaultSource::stop(); }
 
   // What an access by a program does. False: the page is lost, and the program would get SIGBUS.
   [[nodiscard]] bool touch(std::uint64_t page) {
@@ -66,6 +59,14 @@ class FakeFaultSource final : public FaultSource {
     on_fault_ = std::move(on_fault);
     thread_ = std::thread([this] { serve(); });
     return {};
+  }
+  void stop() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
   }
   [[nodiscard]] Result<void> close(PageRun pages) override {
     if (!thread_.joinable()) return refuse(ErrorCode::invalid_argument, "nobody answers faults yet");

@@ -41,6 +41,9 @@ class FaultSource {
 
   // Once, before the first close().
   [[nodiscard]] virtual Result<void> start(OnFault on_fault) = 0;
+  // When it returns, on_fault is not running and is never called again. A touch of a closed page waits for ever from now on.
+  // The destructor does it too, but whoever owns the source may be what on_fault uses.
+  virtual void stop() = 0;
   // When it returns, no access through the program's bytes is under way, and the next one waits.
   [[nodiscard]] virtual Result<void> close(PageRun pages) = 0;
   // What is behind is seen by the program; threads that wait for it go on.

@@ -164,6 +164,8 @@ Result<void> ManagedPages::relocate_into(const Claim& claim, std::optional<std::
   }
   if (to && !claim.from)
     static_cast<void>(faults_->discard(claim.pages));  // else host memory is held for nothing, no more
+  // Before anybody is let go on: whoever waits for a touch may be the one thread that may use the machine.
+  if (claim.from) devices_[*claim.from]->free({claim.from_place, static_cast<std::uint32_t>(claim.pages.count)});
   settle(claim, to, target);
   return {};
 }
@@ -235,7 +237,6 @@ void ManagedPages::settle(const Claim& claim, std::optional<std::uint8_t> to, De
   // The bytes are there, but the program can't see them yet: whoever waits asks again, and on_fault tries once more.
   if (!opened) faults_->wake(claim.pages);
   wake_those_who_wait(claim.pages);
-  if (claim.from) devices_[*claim.from]->free({claim.from_place, static_cast<std::uint32_t>(claim.pages.count)});
 }
 
 // The pages were in a device that is gone. Said first, because the touch that found it out may end the program.

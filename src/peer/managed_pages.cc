@@ -42,11 +42,10 @@ Result<std::shared_ptr<ManagedPages>> ManagedPages::create(ManagedSetup setup) {
 }
 
 ManagedPages::~ManagedPages() {
+  faults_->stop();  // its thread may still be at work, for a touch that is over
   exchange_.pointers().remove(bytes().data());
   host_region_.reset();
   static_cast<void>(exchange_.withdraw(*host_));
-  // Its thread may be at work on the tables.
-  faults_.reset();
 }
 
 Error ManagedPages::refusal(ErrorCode code, const char* doing, std::string why, std::string cure) const {

@@ -19,6 +19,7 @@
 
 #include "barter/barter.hpp"
 #include "machine/state.h"
+#include "thread_sanitizer.h"
 
 namespace {
 
@@ -34,6 +35,8 @@ constexpr compute::Options kStay{.placement = Placement::stay};
 class Compute : public testing::TestWithParam<std::tuple<const char*, bool>> {
  protected:
   void SetUp() override {
+    if (barter::contract::kUnderThreadSanitizer && !std::get<1>(GetParam()))
+      GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
     auto machine = barter::Machine::open(std::get<0>(GetParam()), {.threaded = std::get<1>(GetParam())});
     ASSERT_TRUE(machine) << machine.error().message();
     machine_.emplace(std::move(*machine));

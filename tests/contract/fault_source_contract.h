@@ -17,6 +17,7 @@
 
 #include "peer/fault_source.h"
 #include "peer/pool.h"
+#include "thread_sanitizer.h"
 
 namespace barter::contract {
 
@@ -146,6 +147,7 @@ TEST_P(FaultSourceContract, OpeningWhatIsOpenChangesNothing) {
 }
 
 TEST_P(FaultSourceContract, ATouchOfALostPageEndsAndDoesNotHang) {
+  if (kUnderThreadSanitizer) GTEST_SKIP() << kNotUnderThreadSanitizer;
   std::atomic<bool> is_renewed = false;
   ASSERT_TRUE(source().start([&](std::uint64_t page) {
     ++faults_;

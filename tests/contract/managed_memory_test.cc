@@ -14,6 +14,7 @@
 
 #include "barter/barter.hpp"
 #include "machine/state.h"
+#include "thread_sanitizer.h"
 
 namespace {
 
@@ -23,6 +24,8 @@ using barter::PageState;
 class ManagedMemory : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
+    if (barter::contract::kUnderThreadSanitizer && !GetParam())
+      GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
     auto machine = barter::Machine::open("ai-server", {.threaded = GetParam()});
     ASSERT_TRUE(machine) << machine.error().message();
     machine_.emplace(std::move(*machine));
@@ -242,6 +245,7 @@ int memory_that_moves() {
 }
 
 TEST(ManagedMemoryGuide, ItsExampleRuns) {
+  if (barter::contract::kUnderThreadSanitizer) GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
   auto machine = barter::Machine::open("two-nvme");
   if (auto memory = barter::ManagedMemory::create(*machine, 4_KiB); !memory)
     GTEST_SKIP() << "skipped: " << memory.error().message();

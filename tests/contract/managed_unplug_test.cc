@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -57,6 +58,7 @@ class ManagedUnplug : public testing::TestWithParam<bool> {
                                             .mover = nullptr,
                                             .touch_deadline = GetParam() ? Duration(5s) : Duration(1ms),
                                             .on_lost = [this](MemoryRange range, const Error& error) {
+                                              const std::lock_guard lock(mutex_);
                                               lost_.push_back(range);
                                               why_ = error.message();
                                             }});
@@ -88,7 +90,12 @@ class ManagedUnplug : public testing::TestWithParam<bool> {
   std::unique_ptr<gpu::MemoryExporter> exporter_;
   std::unique_ptr<peer::Exchange> exchange_;
   pci::DmaBuffer room_;
+  std::mutex mutex_;  // of
   std::vector<MemoryRange> lost_;
+  [[nodiscard]] std::vector<MemoryRange> lost() {
+    const std::lock_guard lock(mutex_);
+    return lost_;
+  }
   std::string why_;
   std::shared_ptr<peer::ManagedPages> memory_;
 };
@@ -101,8 +108,8 @@ TEST_P(ManagedUnplug, ItsPagesAreLostAndATouchSaysSo) {
   EXPECT_EQ(load(0), 0x21) << "what has come back is here";
   EXPECT_EQ(load(9), 0x21) << "and what never left";
   EXPECT_EQ(load(3), std::nullopt);
-  ASSERT_EQ(lost_.size(), 1u);
-  EXPECT_EQ(lost_.front(), (MemoryRange{3 * kPage, kPage}));
+  ASSERT_EQ(lost().size(), 1u);
+  EXPECT_EQ(lost().front(), (MemoryRange{3 * kPage, kPage}));
   EXPECT_NE(why_.find("does not answer"), std::string::npos) << why_;
   const auto moved = memory_->move_to_host({}, 1ms);
   ASSERT_FALSE(moved);
@@ -114,7 +121,7 @@ TEST_P(ManagedUnplug, ItsPagesAreLostAndATouchSaysSo) {
 TEST_P(ManagedUnplug, TheMemoryGoesAfterItsDevice) {
   machine_.fabric->remove(machine_.bdf("a"));
   memory_.reset();
-  EXPECT_TRUE(lost_.empty()) << "nobody asked for them";
+  EXPECT_TRUE(lost().empty()) << "nobody asked for them";
 }
 
 // A link that goes down resets what is below it: what comes back has forgotten the pages, and must not be believed.
@@ -124,7 +131,7 @@ TEST_P(ManagedUnplug, ALinkThatComesBackBringsNoPages) {
   machine_.fabric->set_link(machine_.bdf("a"), true);
   EXPECT_FALSE(exporter_->is_present());
   EXPECT_EQ(load(4), std::nullopt);
-  EXPECT_EQ(lost_.size(), 2u);
+  EXPECT_EQ(lost().size(), 2u);
   EXPECT_EQ(load(9), 0x21);
 }
 

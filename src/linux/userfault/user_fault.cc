@@ -100,13 +100,16 @@ Result<void> UserFault::map(std::uint64_t bytes, std::span<std::byte> place) {
   return {};
 }
 
-UserFault::~UserFault() {
-  if (thread_.joinable()) {
-    const std::uint64_t one = 1;
-    while (write(stop_.number(), &one, sizeof one) < 0 && errno == EINTR) {
-    }
-    thread_.join();
+void UserFault::stop() {
+  if (!thread_.joinable()) return;
+  const std::uint64_t one = 1;
+  while (write(stop_.number(), &one, sizeof one) < 0 && errno == EINTR) {
   }
+  thread_.join();
+}
+
+UserFault::~UserFault() {
+  UserFault::stop();
   faults_ = {};
   if (!program_.empty()) munmap(program_.data(), program_.size());
   if (behind_.empty()) return;
@@ -179,10 +182,10 @@ Result<void> UserFault::open(PageRun pages) {
   constexpr const char* kDoing = "opening pages of";
   if (auto checked = check(pages, kDoing); !checked) return checked;
   if (!watched_.load(std::memory_order_acquire)) return {};
-  // Only a page that exists can be mapped; a look makes one that was never written.
+  // Only a page that exists can be mapped: one that was never written is made. Not by a look, because others write there.
   const std::span<std::byte> behind = part_of(behind_, pages);
-  for (std::uint64_t at = 0; at < behind.size(); at += kPageBytes)
-    static_cast<void>(*static_cast<const volatile std::byte*>(&behind[at]));
+  if (madvise(behind.data(), behind.size(), MADV_POPULATE_READ) != 0)
+    return fail(system_error(errno, kDoing, "managed memory"));
   const std::span<std::byte> part = part_of(program_, pages);
   std::uint64_t done = 0;
   while (done < part.size()) {

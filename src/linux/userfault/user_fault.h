@@ -31,6 +31,7 @@ class UserFault final : public peer::FaultSource {
   [[nodiscard]] std::span<std::byte> behind_bytes() const override { return behind_; }
   [[nodiscard]] bool kernel_touches_wait() const override { return kernel_touches_wait_; }
   [[nodiscard]] Result<void> start(OnFault on_fault) override;
+  void stop() override;
   [[nodiscard]] Result<void> close(peer::PageRun pages) override;
   [[nodiscard]] Result<void> open(peer::PageRun pages) override;
   void wake(peer::PageRun pages) override;

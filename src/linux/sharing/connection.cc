@@ -66,6 +66,8 @@ Result<std::shared_ptr<Connection>> Connection::open(const std::filesystem::path
   link->channel = std::move(*channel);
   link->closing = std::move(*bell);
   link->owner = getpid();
+  link->waiting = true;
+  link->number = 1;
   const std::shared_ptr<Connection> made(new Connection(link, options));
   made->reader_ = std::make_unique<std::thread>([link] { read_all(link); });
   const auto welcome = made->call_for<Welcome>(Hello{.magic = kMagic, .who = fmt::format("process {}", link->owner)},
@@ -117,10 +119,13 @@ Result<Connection::Answered> Connection::call(Body request, std::string doing, i
   if (++last_number_ == 0) ++last_number_;  // 0 stands for no answer
   {
     const std::lock_guard lock(link_->mutex);
-    if (link_->ended) return fail(ended_error(std::move(doing)));
-    link_->waiting = true;
-    link_->number = last_number_;
-    link_->answered.reset();
+    // The first call is awaited from before it is made: a broker that is full answers, and goes, before it is asked.
+    if (link_->number != last_number_) {
+      if (link_->ended) return fail(ended_error(std::move(doing)));
+      link_->waiting = true;
+      link_->number = last_number_;
+      link_->answered.reset();
+    }
   }
   // Where the broker is gone, the reading thread finds that out, after what the broker has said last.
   if (auto sent = link_->channel.send(encode({last_number_, std::move(request)}), descriptor, kLongestWaitForRoom);

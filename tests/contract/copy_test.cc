@@ -141,6 +141,72 @@ TEST(Copy, TheOwnerTakesTheMemoryBackInMidCopy) {
   EXPECT_TRUE(files.same());
 }
 
+// A transfer of the program's own keeps its lease: the IOMMU is closed under it, and until it has ended the drive gets no new
+// mapping, which the copy asks for again and again.
+TEST(Copy, DriveThatWasLateGoesByWayOfHostMemory) {
+  const Files files(16_MiB, 16_MiB);
+  const fs::path description = files.source().parent_path() / "three-drives.toml";
+  std::ofstream(description) << R"(
+name = "three-drives"
+iommu = "translate"
+[[root_complex]]
+name = "rc0"
+turns_reads = true
+turns_writes = true
+[[root_port]]
+name = "rp0"
+below = "rc0"
+[[root_port]]
+name = "rp1"
+below = "rc0"
+[[root_port]]
+name = "rp2"
+below = "rc0"
+[[drive]]
+name = "nvme0"
+below = "rp0"
+size = "16 MiB"
+[[drive]]
+name = "nvme1"
+below = "rp1"
+size = "16 MiB"
+[[drive]]
+name = "nvme2"
+below = "rp2"
+size = "16 MiB"
+cmb = "4 MiB"
+)";
+  const auto machine = Machine::open(description.string(), files.options());
+  ASSERT_TRUE(machine) << machine.error().message();
+  auto memory = machine->provider("nvme2");
+  const auto region = memory->allocate(4_KiB);
+  ASSERT_TRUE(region) << region.error().message();
+  const auto mapping = machine->drive("nvme1")->map(*region);
+  ASSERT_TRUE(mapping) << mapping.error().message();
+  auto lease = mapping->lease();
+  ASSERT_TRUE(lease);
+  bool taken = false;
+  const auto report = copy_between(
+      *machine, {.via = "nvme2", .queue_depth = 8, .chunk_bytes = 256_KiB, .progress = [&](CopyProgress progress) {
+                   if (taken || progress.done_bytes < 4_MiB) return;
+                   taken = true;
+                   const auto revoked = memory->take_back({.deadline = 1ms});
+                   ASSERT_TRUE(revoked) << revoked.error().message();
+                   EXPECT_EQ(revoked->late, std::vector<Bdf>{machine->drive("nvme1")->bdf()});
+                 }});
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_TRUE(taken);
+  EXPECT_EQ(report->route, CopyRoute::peer);
+  std::vector<std::string> codes;
+  for (const Fallback& fallback : report->fallbacks) codes.push_back(fallback.code);
+  EXPECT_EQ(std::ranges::count(codes, "revoked"), 1);
+  EXPECT_EQ(std::ranges::count(codes, "late_importer"), 1);
+  EXPECT_TRUE(files.same());
+  lease = Lease();
+  const auto again = copy_between(*machine, {.policy = P2p::required, .via = "nvme2"});
+  EXPECT_TRUE(again) << again.error().message();
+}
+
 TEST(Copy, GoesDirectAgainWhenTheOwnerAllowsIt) {
   const Files files(32_MiB, 32_MiB);
   const auto machine = Machine::open("two-nvme", files.options());

@@ -45,8 +45,9 @@ bool World::start_by_peer(std::uint32_t index) {
   Copy& copy = copies_[index];
   SharedRegion* const region = some_region();
   copy.leg = Leg::falls_back;
-  if (region == nullptr || region->cells.count < copy.source.count || units_[copy.from].cut_off != 0 ||
-      units_[copy.to].cut_off != 0) {
+  if (region == nullptr || region->cells.count < copy.source.count ||
+      units_[copy.from].cut_off + units_[copy.from].rogues != 0 ||
+      units_[copy.to].cut_off + units_[copy.to].rogues != 0) {
     fall_back(copy, peer::FallbackReason::no_provider);
     return false;
   }

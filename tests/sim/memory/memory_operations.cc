@@ -90,6 +90,8 @@ void World::check_mapping(const SharedRegion& region, std::uint32_t importer, co
   if (!last_range_.contains(range)) blame("more memory was mapped than its owner was asked about");
   if (units_[importer].importer->was_isolated())
     blame(fmt::format("{} was cut off from all memory, and got a mapping", units_[importer].name));
+  if (units_[importer].cut_off != 0)
+    blame(fmt::format("{} was late, what it had in flight has not ended, and it got a mapping", units_[importer].name));
   if (mapping.size_bytes() != range.bytes) blame("a mapping has another size than was asked for");
 }
 
@@ -97,9 +99,9 @@ Outcome World::map() {
   SharedRegion* const region = some_region();
   auto free = std::ranges::find_if(mappings_, [](const SharedMapping& mapping) { return !mapping.handle; });
   if (free == mappings_.end()) free = std::ranges::find(mappings_, true, &SharedMapping::is_closed);
-  // An importer that was late lets what it had in flight come to its end before it asks for more: an address that the IOMMU
-  // gives out again would mean something else to it.
-  const auto importer = some_unit([](const Unit& unit) { return unit.is_known && unit.cut_off == 0; });
+  // One that was late may ask: it is refused. Of requests that have no lease at all nobody knows, and an address that the IOMMU
+  // gives out again would mean something else to them.
+  const auto importer = some_unit([](const Unit& unit) { return unit.is_known && unit.rogues == 0; });
   if (region == nullptr || !importer || free == mappings_.end()) return Outcome::not_then;
   static constexpr Access kAccesses[] = {Access::read, Access::write, Access::read_write};
   const Cells cells = some_cells({0, region->cells.count}, region->cells.count);

@@ -76,7 +76,7 @@ bool World::submit(Transfer& transfer) {
     return false;
   }
   ++unit.in_flight;
-  if (transfer.is_rogue) ++unit.cut_off;
+  if (transfer.is_rogue) ++unit.rogues;
   if (chance_.chance(0.8)) unit.endpoint->ring();
   return true;
 }
@@ -347,7 +347,8 @@ void World::release(Transfer& transfer) {
   Unit& unit = units_[transfer.unit];
   if (std::ranges::any_of(transfer.parts, &Part::is_cut_off)) {
     ++tally_.transfers_cut_off;
-    if (unit.cut_off > 0) --unit.cut_off;
+    std::uint32_t& count = transfer.is_rogue ? unit.rogues : unit.cut_off;
+    if (count > 0) --count;
   }
   if (unit.in_flight > 0) --unit.in_flight;
   // The leases end last: with them may end mappings, and the memory's owner goes on.

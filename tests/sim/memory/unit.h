@@ -72,6 +72,7 @@ struct Unit {
   bool is_stubborn = false;  // ignores what it is told, and keeps its leases
   std::uint32_t in_flight = 0;
   std::uint32_t cut_off = 0;     // of those, transfers whose memory was taken away under them
+  std::uint32_t rogues = 0;      // and those that go by an address that they have no lease of
   std::uint8_t owners_mood = 0;  // 0: shares everything; see consent.cc
 
   [[nodiscard]] bool is_up() const { return device != nullptr && endpoint != nullptr && !is_broken; }

@@ -50,7 +50,7 @@ void World::bring_up(std::uint32_t index) {
     take_down(index);
     return;
   }
-  unit.in_flight = unit.cut_off = 0;
+  unit.in_flight = unit.cut_off = unit.rogues = 0;
 }
 
 Result<void> World::start(std::uint32_t index) {

@@ -114,9 +114,10 @@ Result<Session::Wanted> Session::find_wanted(const Map& request, const linux_os:
   if (auto why = why_no_device(request.importer, doing)) return fail(std::move(*why));
   const std::lock_guard lock(broker_->machine_mutex());
   const auto drive = broker_->machine().drive(request.importer);
-  const auto accelerator = broker_->state().find_accelerator(request.importer);
-  if (!drive && !accelerator) return std::unexpected(drive.error());
-  const machine::DriveUnit& unit = drive ? drive->unit() : **accelerator;
+  auto other = broker_->state().find_accelerator(request.importer);
+  if (!other) other = broker_->state().find_dma_engine(request.importer);
+  if (!drive && !other) return std::unexpected(drive.error());
+  const machine::DriveUnit& unit = drive ? drive->unit() : **other;
   if (unit.is_file) return refuse(ErrorCode::refused, doing, request.importer, "devices are shared, and no files");
   wanted.importer = unit.importer;
   if (!wanted.importer && unit.why_not_direct) return fail(*unit.why_not_direct);

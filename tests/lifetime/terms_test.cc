@@ -120,6 +120,26 @@ TEST_F(Terms, AnOwnerWhosePagesArePinnedCrashes) {
   EXPECT_EQ(user->ask("map k b nvme1 write"), "ok bus_address");
 }
 
+// The terms are those of the owner, whatever device asks.
+TEST_F(Terms, EveryKindOfImporterHoldsMemoryEitherWay) {
+  open("training");
+  Process one(place()), another(place());
+  ASSERT_THAT(one.ask("allocate a gpu0 65536"), StartsWith("ok"));
+  ASSERT_EQ(one.ask("limit-pins a 131072"), "ok");
+  ASSERT_EQ(one.ask("watch a"), "ok");
+  one.pass("a", another);
+  for (const char* device : {"nvme0", "gpu1", "dma0"}) {
+    const std::string name(device);
+    EXPECT_THAT(another.ask("map " + name + " a " + name + " read dynamic"), StartsWith("ok ")) << name;
+    const std::string pinned = another.ask("map p" + name + " a " + name + " read pinned 0 32768");
+    EXPECT_THAT(pinned, testing::EndsWith(" pinned")) << name << ": " << pinned;
+  }
+  EXPECT_THAT(another.ask("map q a nvme1 read pinned 0 65536"), StartsWith("error exhausted"));
+  EXPECT_THAT(another.ask("map-parts r a dma0 read pinned 0 4096"), StartsWith("ok direct 4096"));
+  EXPECT_EQ(one.ask("revoke a 10000"), "ok 7 late 0");
+  EXPECT_THAT(one.ask("ended a"), StartsWith("7 of"));
+}
+
 // Parts.
 
 TEST_F(Terms, TwoPartsOfARegionGetTwoAnswers) {

@@ -13,6 +13,7 @@
 #include "drivers/accelerator/accelerator.h"
 #include "drivers/accelerator/address_space.h"
 #include "drivers/accelerator/fake_accelerator.h"
+#include "drivers/accelerator/links.h"
 #include "drivers/accelerator/memory_exporter.h"
 
 namespace {
@@ -43,7 +44,7 @@ gpu::Operand operand(Input& input) {
   const auto what = input.take<std::uint8_t>();
   const std::uint64_t at = (what & 0x80) != 0 ? input.take<std::uint64_t>() : input.take<std::uint16_t>() * 8u;
   if ((what & 3) == 0) return gpu::Operand::local(at);
-  if ((what & 3) == 1) return gpu::Operand::bus({at});
+  if ((what & 3) == 1) return (what & 4) != 0 ? gpu::Operand::link({at}) : gpu::Operand::bus({at});
   return (what & 3) == 2 ? gpu::Operand::virtual_memory(at) : gpu::Operand{};
 }
 
@@ -52,6 +53,13 @@ void drive(gpu::Accelerator& accelerator, gpu::testing::FakeAccelerator& device,
   const std::uint64_t page = input.take<std::uint16_t>();
   (void)accelerator.address_space().map_local({.virtual_address = page * 4096, .bytes = 8192}, (page & 15) * 4096);
   (void)accelerator.address_space().unmap(page * 4096);
+  for (std::uint32_t port = 0; port < accelerator.links().count(); ++port) {
+    (void)accelerator.links().enable(port, true);
+    (void)accelerator.links().state(port);
+    const auto grant =
+        accelerator.links().grant(port, {input.take<std::uint16_t>(), input.take<std::uint16_t>()}, Access::read);
+    if (grant) (void)accelerator.links().revoke(port, *grant);
+  }
   gpu::MemoryExporter exporter(accelerator);
   (void)exporter.cpu_bytes({input.take<std::uint16_t>(), input.take<std::uint32_t>()});
   auto channel = accelerator.create_channel(input.chance() ? gpu::Kind::compute : gpu::Kind::copy,
@@ -88,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace barter::literals;
   Input input({data, size});
   auto device = std::make_shared<gpu::testing::FakeAccelerator>();
-  for (const std::uint64_t at : {0x00u, 0x04u, 0x08u, 0x10u, 0x18u, 0x24u})
+  for (const std::uint64_t at : {0x00u, 0x04u, 0x08u, 0x10u, 0x18u, 0x1cu, 0x24u, 0x800u, 0x804u, 0x4008u})
     if (input.chance()) device->lies[at] = input.take<std::uint64_t>();
   if (input.chance()) device->memory.resize(input.take<std::uint32_t>() & 0x3ffffu);
   if (input.chance()) device->bar_bytes = input.take<std::uint16_t>();

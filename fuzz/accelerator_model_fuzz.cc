@@ -55,7 +55,7 @@ class Host final : public fabric::Requester {
   void interrupt(unsigned) override {}
   void windows_changed() override {}
   bool may_master() const override { return true; }
-  std::optional<BusAddress> bar_address(unsigned) const override { return std::nullopt; }
+  std::optional<BusAddress> bar_address(unsigned) const override { return BusAddress{0x1'0000'0000}; }
 
   std::vector<std::byte> memory;
 
@@ -72,6 +72,7 @@ class Host final : public fabric::Requester {
 // An address that is somewhere, most of the time: in the memory, on the bus, or in the pages at 0 and 40000000h.
 std::uint64_t address(Input& input) {
   const auto where = input.take<std::uint32_t>();
+  if ((where & 0x3f) == 5) return std::uint64_t{1 + (where >> 30)} << 48 | (where >> 6 & 0x3ffff);  // behind a link
   if ((where & 7) == 7) return input.take<std::uint64_t>();
   if ((where & 7) == 6) return 0x40000000 + (where >> 3 & 0x1fff);
   return where >> 3 & 0x3ffff;
@@ -96,6 +97,23 @@ void push(fabric::Device& device, Host& host, Input& input, std::uint32_t channe
   std::memcpy(host.memory.data() + channel * 0x2000 + tail * 64, &command, sizeof command);
   tail = (tail + 1) % 16;
   device.write_register(0, {0x1024 + channel * 0x80}, 4, tail);
+}
+
+// A register that is there, most of the time: of the device, of a link, of a channel, or a grant.
+std::uint64_t readable_place(std::uint16_t place) {
+  return place >= 0xc000 ? 0x4000 + place % 0x1000u : place % 0x1200u;
+}
+std::uint64_t writable_place(std::uint16_t place) {
+  switch (place % 4) {
+    case 0:
+      return place / 4 % 0x58u;
+    case 1:
+      return 0x800 + place / 4 % 0x80u;
+    case 2:
+      return 0x4000 + place / 4 % 0x840u;
+    default:
+      return 0x1000 + place / 4 % 0x100u;
+  }
 }
 
 void start(fabric::Device& device) {
@@ -125,11 +143,22 @@ void start(fabric::Device& device) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input input({data, size});
   Host host(input.take<std::uint8_t>());
-  auto made = devices::accelerator::create_accelerator(
-      {.memory_bytes = 0x40000, .window_bytes = 0x20000, .copy_channels = 1, .compute_channels = 1, .ring_log2 = 6});
-  if (!made) std::abort();
+  auto made = devices::accelerator::create_accelerator({.memory_bytes = 0x40000,
+                                                        .window_bytes = 0x20000,
+                                                        .copy_channels = 1,
+                                                        .compute_channels = 1,
+                                                        .ring_log2 = 6,
+                                                        .links = 2});
+  // At the other end of its first link: it does as it is told at its registers, and runs no command.
+  auto peer = devices::accelerator::create_accelerator({.memory_bytes = 0x20000, .links = 1});
+  if (!made || !peer) std::abort();
   fabric::Device& device = **made;
+  if (!devices::accelerator::connect({device, 0}, {**peer, 0})) std::abort();
   device.attach(host);
+  Host other(0);
+  (*peer)->attach(other);
+  (*peer)->write_register(0, {0x804}, 4, 1);
+  device.write_register(0, {0x804}, 4, 1);
   start(device);
   std::array<std::uint32_t, 2> tails{};
   for (int round = 0; round < 200 && !input.is_empty(); ++round) {
@@ -138,13 +167,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const unsigned width = 1u << (what >> 4 & 3);
     switch (what & 7) {
       case 0: {
-        const auto at = input.take<std::uint16_t>() % 0x1200u / width * width;
+        const auto at = readable_place(input.take<std::uint16_t>()) / width * width;
         (void)device.read_register((what & 0x80) != 0 ? 2 : 0, {at}, width);
         break;
       }
       case 1: {
         const auto place = input.take<std::uint16_t>();
-        const std::uint64_t at = (place % 2 == 0 ? place % 0x50u : 0x1000 + place % 0x100u) / width * width;
+        const std::uint64_t at = writable_place(place) / width * width;
         device.write_register((what & 0x80) != 0 ? 2 : 0, {at}, width, input.take<std::uint64_t>());
         break;
       }
@@ -162,6 +191,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       }
       case 4:
         if ((what & 0xf0) == 0xf0) device.reset(), start(device), tails = {};
+        if ((what & 0xf0) == 0xe0) (*peer)->reset();
+        if ((what & 0xf0) == 0xd0) devices::accelerator::set_link({device, 0}, (what & 0x08) != 0);
+        if ((what & 0xf0) == 0xc0) {  // what the peer grants
+          const std::uint64_t grant = 0x4000 + (what & 0x08) * 2;
+          (*peer)->write_register(0, {grant + 8}, 8, 0);
+          (*peer)->write_register(0, {grant}, 8, input.take<std::uint16_t>());
+          (*peer)->write_register(0, {grant + 8}, 8, input.take<std::uint16_t>() | std::uint64_t{0xc0} << 56);
+          (*peer)->write_register(0, {0x804}, 4, 1);
+        }
         break;
       default:
         push(device, host, input, channel, tails[channel]);

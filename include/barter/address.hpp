@@ -1,6 +1,6 @@
 // Names of functions, and the kinds of address that must never be mixed up.
 //
-// Four numbers in a peer-to-peer transfer look alike and mean different things. Each has a type of its own, and no type
+// Five numbers in a peer-to-peer transfer look alike and mean different things. Each has a type of its own, and no type
 // turns into another by itself:
 //
 //   CPU address   an ordinary pointer (std::byte*); only the CPU follows it
@@ -8,6 +8,7 @@
 //   DmaAddress    what a device puts into its requests (an IOVA). It is the bus address where no IOMMU translates, and
 //                 only the IOMMU's mapping relates the two where one does
 //   BarOffset     bytes from the start of one BAR
+//   LinkAddress   where a device finds the memory of another one behind a link between the two; it means nothing on PCIe
 #pragma once
 #include <compare>
 #include <cstddef>
@@ -52,12 +53,14 @@ struct Address {
 using BusAddress = Address<struct BusAddressKind>;
 using DmaAddress = Address<struct DmaAddressKind>;
 using BarOffset = Address<struct BarOffsetKind>;
+using LinkAddress = Address<struct LinkAddressKind>;
 
 // What the address of a segment is to whoever routes the device's requests.
 enum class SegmentKind : std::uint8_t {
   iova,         // one that the device's DMA domain gave: where there is an IOMMU, it translates it
   bus_address,  // where the memory lies on the bus; no IOMMU has a part in it
   pointer,      // an address of this process, of which the driver in the kernel makes one for the device
+  link,         // a LinkAddress: only the engines of the device itself can follow it, and no bus may see it
 };
 
 // Contiguous memory as one device's DMA sees it. Segments of different kinds may stand in one list, and are never one

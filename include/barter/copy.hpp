@@ -83,4 +83,29 @@ struct CopyReport {
 [[nodiscard]] Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination,
                                       const CopyOptions& options = {});
 
+// Copying from memory to memory by an accelerator.
+struct MemoryCopyOptions {
+  P2p policy = P2p::preferred;
+  std::uint64_t chunk_bytes = 1 << 20;         // at most 64 MiB
+  std::function<void(CopyProgress)> progress;  // called on the copying thread as chunks arrive
+};
+
+// All bytes are in one of the four.
+struct MemoryCopyReport {
+  std::uint64_t link_bytes = 0;  // by a link between the two
+  std::uint64_t bus_bytes = 0;   // by PCIe, from device to device
+  std::uint64_t own_bytes = 0;   // within the accelerator's own memory
+  std::uint64_t host_bytes = 0;  // by way of host memory
+  std::vector<Fallback>
+      fallbacks;  // chunks by way of host memory although the policy would rather have had them direct
+  std::vector<std::string> rerouted;  // why chunks were begun anew: a link that went down, memory that was taken back
+};
+
+// Copies a region to another one of the same size, by the engines of an accelerator that owns one of the two, or both. Each chunk
+// goes the best way that there is when its turn comes: by a link, by PCIe, or, where the policy allows it, by way of host memory,
+// to which the other region's device must be an accelerator too. A chunk that failed is done again, by another way if need be.
+// After an error some chunks have arrived; the error says how many bytes.
+[[nodiscard]] Result<MemoryCopyReport> copy_memory(const Accelerator& by, const Region& from, const Region& to,
+                                                   const MemoryCopyOptions& options = {});
+
 }  // namespace barter

@@ -143,13 +143,17 @@ class DmaEngine {
   machine::DriveUnit* unit_;
 };
 
-// A device that computes, with memory of its own, which is a Provider by the same name. What it computes is in compute.hpp.
+// A device that computes, with memory of its own, which is a Provider by the same name. What it computes is in compute.hpp; what
+// its engines copy, by PCIe or by a link, in copy.hpp (copy_memory).
 class Accelerator {
  public:
   [[nodiscard]] Bdf bdf() const;
   [[nodiscard]] const std::string& name() const;
   // What its window shows of its memory; an error if its driver needs all of that.
   [[nodiscard]] Result<Provider> memory() const;
+  // The right for its engines to reach a region of another device: asks the owner, after the verdict. By a link where one joins
+  // the two and is up, else by PCIe.
+  [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
   operator Bdf() const { return bdf(); }
 
   // For the library's own rooms.
@@ -185,6 +189,12 @@ class Machine {
   [[nodiscard]] Result<Provider> nearest_provider(std::initializer_list<Bdf> clients) const {
     return nearest_provider(std::span(clients.begin(), clients.size()));
   }
+
+  // What the interconnects beside PCIe say of the two now, one answer each; none on a machine that has no such thing. PCIe's own
+  // answer is topology().verdict().
+  [[nodiscard]] std::vector<InterconnectAnswer> interconnects(VerdictQuery query) const;
+  // Of all that join the two: what a mapping would be made by now. On a machine where nothing can be moved, Linux's rule.
+  [[nodiscard]] RouteChoice best_route(VerdictQuery query) const;
 
   // For the library's own rooms.
   [[nodiscard]] const std::shared_ptr<machine::State>& state() const { return state_; }

@@ -137,7 +137,8 @@ class Lease {
   ~Lease() {
     if (mapping_ != nullptr) end();
   }
-  // The memory as the importer's DMA sees it. Valid while this lease lives.
+  // The memory as the importer's DMA sees it. Valid while this lease lives. A segment of the kind `link` is no address of a
+  // bus: only the importer's own engines understand it.
   [[nodiscard]] std::span<const DmaSegment> segments() const;
   // Whose DMA may use it, and for what. Not of an empty lease.
   [[nodiscard]] Bdf importer() const;

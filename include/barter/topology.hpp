@@ -122,6 +122,18 @@ struct HostBridgeInfo {
   Known<bool> turns_writes;
 };
 
+// A link between two functions beside PCIe, as the machine's description has it. Whether it is up is asked of the machine
+// (Machine::interconnects).
+struct DeviceLinkInfo {
+  struct End {
+    Bdf function;
+    std::uint32_t port = 0;  // which of its link ports
+  };
+  End first;
+  End second;
+  std::uint64_t megabytes_per_second = 0;  // in each direction; 0: not known
+};
+
 struct CpuInfo {
   std::string vendor;        // "GenuineIntel", "AuthenticAMD", as CPUID spells it
   std::uint32_t family = 0;  // display family: 6, 23, 25
@@ -136,6 +148,7 @@ struct TopologyParts {
   std::string source;  // for messages and for people: "lspci:server.txt"
   std::vector<FunctionInfo> functions;
   std::vector<HostBridgeInfo> host_bridges;  // those the source tells of; the others follow from the functions
+  std::vector<DeviceLinkInfo> device_links;  // beside PCIe; only descriptions tell of them
   Known<CpuInfo> cpu;
   Known<IommuMode> iommu;
   Known<bool> is_virtual_machine;  // a guest's topology is what its hypervisor invented
@@ -144,7 +157,7 @@ struct TopologyParts {
   bool lists_every_function = true;
 };
 
-// The routes of one ordered pair, without facts. One byte, so that a matrix of them stays small.
+// The routes of one ordered pair on PCIe, without facts. One byte, so that a matrix of them stays small.
 struct PairRoutes {
   std::uint8_t raw = 0;
   [[nodiscard]] constexpr Route by_linux() const { return static_cast<Route>(raw & 3); }
@@ -189,6 +202,7 @@ class Topology {
   [[nodiscard]] const std::string& source() const;
   [[nodiscard]] std::span<const FunctionInfo> functions() const;  // in order of BDF
   [[nodiscard]] std::span<const HostBridgeInfo> host_bridges() const;
+  [[nodiscard]] std::span<const DeviceLinkInfo> device_links() const;
   [[nodiscard]] const Known<CpuInfo>& cpu() const;
   [[nodiscard]] const Known<IommuMode>& iommu() const;
   [[nodiscard]] const Known<bool>& is_virtual_machine() const;

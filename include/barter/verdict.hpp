@@ -28,6 +28,7 @@ enum class Route : std::uint8_t {
   bus_address,          // turned around at a switch below the root complex (or inside one device)
   through_host_bridge,  // by way of the root complex, but not of host memory
   not_supported,        // no such request may be made, or it would not arrive
+  link,                 // by an interconnect beside PCIe; never the answer of the two rules above, which are about PCIe
 };
 [[nodiscard]] std::string_view name_of(Route route);  // "bus_address"
 
@@ -67,6 +68,20 @@ struct Verdict {
     WireAnswer write;  // the client writes to the provider
   } by_wire;
   std::vector<Bdf> path;  // every function that a request passes, the client first, the provider last
+};
+
+// What an interconnect beside PCIe says of the two: a link from GPU to GPU, for one. None of PCIe's facts bear on it.
+struct InterconnectAnswer {
+  std::string name;                    // which: "link"
+  Route route = Route::not_supported;  // or `link`
+  std::vector<Fact> facts;
+};
+
+// The way that a mapping would be made by, of all that join the two.
+struct RouteChoice {
+  std::string by;  // "pcie", or the name of an interconnect; empty: there is none
+  Route route = Route::not_supported;
+  std::string why;
 };
 
 struct VerdictQuery {

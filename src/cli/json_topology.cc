@@ -32,7 +32,18 @@ Json json_of(const std::vector<Remedy>& remedies) {
 
 Json json_of(const WireAnswer& answer) { return {{"route", name_of(answer.route)}, {"facts", json_of(answer.facts)}}; }
 
-Json json_of(const Verdict& verdict) {
+Json json_of(const std::vector<InterconnectAnswer>& answers) {
+  Json array = Json::array();
+  for (const InterconnectAnswer& answer : answers)
+    array.push_back({{"name", answer.name}, {"route", name_of(answer.route)}, {"facts", json_of(answer.facts)}});
+  return array;
+}
+
+Json json_of(const RouteChoice& choice) {
+  return {{"by", choice.by.empty() ? Json() : Json(choice.by)}, {"route", name_of(choice.route)}, {"why", choice.why}};
+}
+
+Json json_of(const Verdict& verdict, const Beside& beside) {
   Json path = Json::array();
   for (const Bdf bdf : verdict.path) path.push_back(bdf.to_string());
   return {{"client", verdict.client.to_string()},
@@ -43,7 +54,9 @@ Json json_of(const Verdict& verdict) {
             {"facts", json_of(verdict.by_linux.facts)},
             {"remedies", json_of(verdict.by_linux.remedies)}}},
           {"wire", {{"read", json_of(verdict.by_wire.read)}, {"write", json_of(verdict.by_wire.write)}}},
-          {"path", path}};
+          {"path", path},
+          {"interconnects", json_of(beside.interconnects)},
+          {"best", json_of(beside.best)}};
 }
 
 // An object whose unknown facts are null, with the reasons beside them: {"numa_node": null, "unknown": {"numa_node":
@@ -152,6 +165,15 @@ Json json_of(const Topology& topology, const FunctionInfo& function) {
   return facts.take();
 }
 
+Json json_of(const DeviceLinkInfo& link) {
+  const auto end = [](const DeviceLinkInfo::End& of) {
+    return Json{{"function", of.function.to_string()}, {"port", of.port}};
+  };
+  return {{"first", end(link.first)},
+          {"second", end(link.second)},
+          {"megabytes_per_second", link.megabytes_per_second == 0 ? Json() : Json(link.megabytes_per_second)}};
+}
+
 Json json_of(const HostBridgeInfo& host) {
   Facts facts;
   facts.add("domain", host.domain);
@@ -184,8 +206,8 @@ Json routes_of(const Topology& topology) {
 
 }  // namespace
 
-std::string verdict_json(const Verdict& verdict, int indent) {
-  std::string text = dump(json_of(verdict));
+std::string verdict_json(const Verdict& verdict, const Beside& beside, int indent) {
+  std::string text = dump(json_of(verdict, beside));
   if (indent == 0) return text;
   const std::string spaces(static_cast<std::size_t>(indent), ' ');
   for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1))
@@ -204,6 +226,9 @@ std::string topology_json(std::string_view machine, const Topology& topology) {
   Json hosts = Json::array();
   for (const HostBridgeInfo& host : topology.host_bridges()) hosts.push_back(json_of(host));
   facts.add("host_bridges", std::move(hosts));
+  Json links = Json::array();
+  for (const DeviceLinkInfo& link : topology.device_links()) links.push_back(json_of(link));
+  facts.add("device_links", std::move(links));
   Json functions = Json::array();
   for (const FunctionInfo& function : topology.functions()) functions.push_back(json_of(topology, function));
   facts.add("functions", std::move(functions));

@@ -2,14 +2,21 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "barter/topology.hpp"
 #include "barter/verdict.hpp"
 
 namespace barter::cli {
 
+// What there is beside PCIe for a pair, and what wins.
+struct Beside {
+  std::vector<InterconnectAnswer> interconnects;
+  RouteChoice best;
+};
+
 // Text without a line break at its end, each line but the first indented by `indent` spaces.
-[[nodiscard]] std::string verdict_json(const Verdict& verdict, int indent = 0);
+[[nodiscard]] std::string verdict_json(const Verdict& verdict, const Beside& beside, int indent = 0);
 [[nodiscard]] std::string topology_json(std::string_view machine, const Topology& topology);
 
 }  // namespace barter::cli

@@ -40,6 +40,7 @@ std::string Style::paint(Colour colour, std::string_view text) const {
 
 Colour colour_of(Route route) {
   switch (route) {
+    case Route::link:
     case Route::bus_address:
       return Colour::green;
     case Route::through_host_bridge:

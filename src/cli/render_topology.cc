@@ -91,6 +91,8 @@ char letter_of(Route route) {
       return 'B';
     case Route::through_host_bridge:
       return 'H';
+    case Route::link:
+      return 'L';
     case Route::not_supported:
       return '-';
     case Route::unknown:
@@ -262,7 +264,22 @@ class TreeText {
     untold(numa_tells_, "NUMA nodes", [](const FunctionInfo& f) -> const auto& { return f.numa_node; });
     untold(group_tells_, "IOMMU groups", [](const FunctionInfo& f) -> const auto& { return f.iommu_group; });
     untold(acs_tells_, "ACS", [](const FunctionInfo& f) -> const auto& { return f.acs; });
-    return text + notes_.text();
+    return text + device_links() + notes_.text();
+  }
+
+  std::string device_links() {
+    std::string text;
+    for (const DeviceLinkInfo& link : topology_.device_links()) {
+      const auto end = [this](const DeviceLinkInfo::End& of) {
+        const FunctionInfo* const function = topology_.find(of.function);
+        return fmt::format("{} port {}", function == nullptr ? of.function.to_string() : printable(label_of(*function)),
+                           of.port);
+      };
+      text += fmt::format(
+          "beside PCIe: a link from {} to {}{}\n", end(link.first), end(link.second),
+          link.megabytes_per_second == 0 ? std::string() : fmt::format(", {} MB/s", link.megabytes_per_second));
+    }
+    return text;
   }
 
   const Topology& topology_;

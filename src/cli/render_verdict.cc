@@ -22,6 +22,8 @@ std::string_view meaning_of(Route route) {
       return "direct: turned around below the root complex";
     case Route::through_host_bridge:
       return "direct, through the root complex";
+    case Route::link:
+      return "direct, by a link of its own";
     case Route::not_supported:
       return "no direct way";
     case Route::unknown:
@@ -84,6 +86,19 @@ std::string verdict_text(const Topology& topology, const Verdict& verdict, const
       text += std::string(kIndent, ' ') + wrapped("It costs: " + printable(remedy.cost), kIndent, kWidth) + "\n";
   }
   return text;
+}
+
+std::string beside_text(const Beside& beside, const Style& style) {
+  std::string text;
+  for (const InterconnectAnswer& answer : beside.interconnects) {
+    if (answer.facts.empty()) continue;  // it does not join these two
+    text += "\n" + answer_text(answer.name, answer.route, "", style) + facts_text(answer.facts, style);
+  }
+  if (text.empty()) return text;
+  const std::string by = beside.best.by.empty() ? "none" : printable(beside.best.by);
+  return text + fmt::format("\nThe best way: {} ({})\n  {}\n", style.paint(Colour::bold, by),
+                            style.paint(colour_of(beside.best.route), name_of(beside.best.route)),
+                            wrapped(printable(beside.best.why), 2, kWidth));
 }
 
 }  // namespace barter::cli

@@ -60,7 +60,7 @@ TEST(WhyJson, HasTheShapeThatIsPromised) {
   const Topology topology = topology_of("acs");
   const Verdict verdict =
       topology.verdict({.client = *topology.resolve("nvme1"), .provider = *topology.resolve("nvme0")});
-  const auto json = nlohmann::json::parse(verdict_json(verdict));
+  const auto json = nlohmann::json::parse(verdict_json(verdict, {}));
   EXPECT_EQ(json.at("client"), topology.find("nvme1")->bdf.to_string());
   EXPECT_EQ(json.at("provider"), topology.find("nvme0")->bdf.to_string());
   EXPECT_EQ(json.at("linux").at("route"), "not_supported");
@@ -96,6 +96,57 @@ TEST(Selection, LeavesBridgesOut) {
 TEST(Render, KeepsControlCharactersFromTheTerminal) {
   EXPECT_EQ(printable("a\x1b[31mb\n"), "a?[31mb?");
   EXPECT_EQ(width_of("└─ a"), 4u);
+}
+
+// Two accelerators that PCIe keeps apart, and a link that joins them.
+class LinkedMachine : public ::testing::Test {
+ protected:
+  LinkedMachine() : machine_(std::move(*Machine::open("linked"))) {}
+  [[nodiscard]] Verdict verdict() const {
+    return machine_.topology().verdict(
+        {.client = *machine_.topology().resolve("gpu0"), .provider = *machine_.topology().resolve("gpu1")});
+  }
+  [[nodiscard]] Beside beside(const Verdict& verdict) const {
+    const VerdictQuery query{.client = verdict.client, .provider = verdict.provider};
+    return {.interconnects = machine_.interconnects(query), .best = machine_.best_route(query)};
+  }
+  Machine machine_;
+};
+
+TEST_F(LinkedMachine, WhyTextIsAsItWas) {
+  const Verdict verdict = this->verdict();
+  EXPECT_EQ(verdict_text(machine_.topology(), verdict, Style{}) + beside_text(beside(verdict), Style{}),
+            golden("linked.why.txt"));
+}
+
+TEST_F(LinkedMachine, TopoShowsTheLink) {
+  EXPECT_THAT(topology_text("linked", machine_.topology(), Style{}),
+              HasSubstr("beside PCIe: a link from gpu0 port 0 to gpu1 port 0, 300000 MB/s\n"));
+  const auto json = nlohmann::json::parse(topology_json("linked", machine_.topology()));
+  ASSERT_EQ(json["device_links"].size(), 1u);
+  EXPECT_EQ(json["device_links"][0]["megabytes_per_second"], 300'000);
+  EXPECT_EQ(json["device_links"][0]["first"]["port"], 0);
+}
+
+TEST_F(LinkedMachine, JsonHasTheInterconnectsAndTheBest) {
+  const Verdict verdict = this->verdict();
+  auto json = nlohmann::json::parse(verdict_json(verdict, beside(verdict)));
+  EXPECT_EQ(json["linux"]["route"], "not_supported");
+  EXPECT_EQ(json["wire"]["read"]["route"], "not_supported") << "the link is no business of PCIe's rules";
+  ASSERT_EQ(json["interconnects"].size(), 1u);
+  EXPECT_EQ(json["interconnects"][0]["name"], "link");
+  EXPECT_EQ(json["interconnects"][0]["route"], "link");
+  EXPECT_GE(json["interconnects"][0]["facts"].size(), 3u);
+  EXPECT_EQ(json["best"]["by"], "link");
+  EXPECT_EQ(json["best"]["route"], "link");
+  EXPECT_THAT(json["best"]["why"], HasSubstr("is up"));
+  const Verdict other = machine_.topology().verdict(
+      {.client = *machine_.topology().resolve("nvme1"), .provider = *machine_.topology().resolve("gpu0")});
+  json = nlohmann::json::parse(verdict_json(other, beside(other)));
+  EXPECT_EQ(json["interconnects"][0]["route"], "not_supported");
+  EXPECT_EQ(json["interconnects"][0]["facts"].size(), 0u);
+  EXPECT_TRUE(json["best"]["by"].is_null());
+  EXPECT_EQ(beside_text(beside(other), Style{}), "") << "nothing but PCIe joins these two";
 }
 
 }  // namespace

@@ -37,16 +37,22 @@ Result<Machine> open(const WhyArguments& arguments) {
   return Machine::open(arguments.machine, std::move(options));
 }
 
+Beside beside(const Machine& machine, const Verdict& verdict) {
+  const VerdictQuery query{.client = verdict.client, .provider = verdict.provider};
+  return {.interconnects = machine.interconnects(query), .best = machine.best_route(query)};
+}
+
 // One object for each ordered pair of endpoints whose provider has a memory BAR, written as it comes: the facts of a
 // big machine take more memory than its topology.
-void print_all_json(const Topology& topology) {
+void print_all_json(const Machine& machine) {
+  const Topology& topology = machine.topology();
   const auto functions = endpoints(topology);
   const char* before = "[\n  ";
   for (const FunctionInfo* client : functions)
     for (const FunctionInfo* provider : functions) {
       if (client == provider || !may_be_provider(*provider)) continue;
       const Verdict verdict = topology.verdict({.client = client->bdf, .provider = provider->bdf});
-      fmt::print("{}{}", before, verdict_json(verdict, 2));
+      fmt::print("{}{}", before, verdict_json(verdict, beside(machine, verdict), 2));
       before = ",\n  ";
     }
   fmt::print("{}", before[0] == '[' ? "[]\n" : "\n]\n");
@@ -69,14 +75,16 @@ int run_why(const WhyArguments& arguments) {
   const Style style = Style::of_standard_output();
   if (arguments.all) {
     if (arguments.json)
-      print_all_json(topology);
+      print_all_json(*machine);
     else
       fmt::print("{}", matrix_text(topology, style));
     return 0;
   }
   const auto verdict = one(topology, arguments);
   if (!verdict) return print(verdict.error());
-  fmt::print("{}", arguments.json ? verdict_json(*verdict) + "\n" : verdict_text(topology, *verdict, style));
+  const Beside others = beside(*machine, *verdict);
+  fmt::print("{}", arguments.json ? verdict_json(*verdict, others) + "\n"
+                                  : verdict_text(topology, *verdict, style) + beside_text(others, style));
   return 0;
 }
 

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "drivers/accelerator/engine_importer.h"
 #include "drivers/accelerator/memory_exporter.h"
-#include "drivers/function_importer.h"
 #include "machine/page_mirror.h"
 
 namespace barter::machine {
@@ -46,7 +46,7 @@ Result<void> bring_up(DriveUnit& unit, AcceleratorParts parts) {
   if (const gpu::AcceleratorFacts& facts = accelerator.facts(); facts.window_bytes < facts.memory_bytes)
     unit.what_bounds_memory = fmt::format("the window of {} shows others {} of its {} bytes of memory", unit.name,
                                           facts.window_bytes, facts.memory_bytes);
-  unit.importer = std::make_shared<drivers::FunctionImporter>(accelerator.function(), parts.domain);
+  unit.importer = std::make_shared<gpu::EngineImporter>(accelerator.function(), parts.domain);
   unit.mirror = std::make_shared<PageMirror>(accelerator, parts.domain);
   return {};
 }
@@ -105,7 +105,7 @@ Result<void> AcceleratorEndpoint::submit(const Piece& piece) {
   *place = {.tag = piece.tag, .commands = 0, .status = 0};
   for (const DmaSegment& segment : piece.memory) {
     const auto here = gpu::Operand::local(local);
-    const auto there = gpu::Operand::bus(segment.address);
+    const auto there = gpu::Operand::segment(segment);
     const auto tag = static_cast<std::uint64_t>(place - pieces_.begin());
     // What could be wrong was checked, so that this fails only where the channel is of no more use.
     if (auto sent = channel_->submit(

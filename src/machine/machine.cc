@@ -71,6 +71,19 @@ Result<Provider> Machine::nearest_provider(std::span<const Bdf> clients) const {
   return state_->nearest_provider(clients);
 }
 
+std::vector<InterconnectAnswer> Machine::interconnects(VerdictQuery query) const {
+  if (!state_->can_move()) return {};
+  return state_->exchange().interconnects(query.client, query.provider);
+}
+
+RouteChoice Machine::best_route(VerdictQuery query) const {
+  if (state_->can_move()) return state_->exchange().choose_route(query.client, query.provider, Access::read_write);
+  const Route route = topology().verdict(query).by_linux.route;
+  return {.by = route == Route::not_supported ? "" : "pcie",
+          .route = route,
+          .why = fmt::format("Linux's rule says {}", name_of(route))};
+}
+
 Bdf Provider::bdf() const { return unit_->bdf; }
 const std::string& Provider::name() const { return unit_->name; }
 std::uint64_t Provider::size_bytes() const { return unit_->exporter->size_bytes(); }
@@ -112,6 +125,11 @@ Result<std::vector<MappedPart>> Drive::map_parts(const Region& region, MapOption
 Bdf Accelerator::bdf() const { return unit_->bdf; }
 const std::string& Accelerator::name() const { return unit_->name; }
 Result<Provider> Accelerator::memory() const { return machine_->provider(unit_->bdf.to_string()); }
+Result<Mapping> Accelerator::map(const Region& region, MapOptions options) const {
+  const auto importer = importer_of(*unit_);
+  if (!importer) return std::unexpected(importer.error());
+  return machine_->exchange().map(**importer, region, options);
+}
 
 Bdf DmaEngine::bdf() const { return unit_->bdf; }
 const std::string& DmaEngine::name() const { return unit_->name; }

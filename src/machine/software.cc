@@ -25,13 +25,17 @@ using topology::FunctionDescription;
 
 constexpr std::uint32_t kFirstNamespace = 1;
 
-// The models of the drives, by name; the fabric owns them.
+// The models of drives and accelerators, by name; the fabric owns them.
 using Models = std::map<std::string, fabric::Device*>;
 
 class SoftwareBackend final : public Backend {
  public:
-  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, Models models, bool threaded)
-      : fabric_(std::move(fabric)), models_(std::move(models)), threaded_(threaded) {}
+  SoftwareBackend(std::unique_ptr<fabric::Fabric> fabric, Models models,
+                  std::vector<topology::DeviceLinkDescription> device_links, bool threaded)
+      : fabric_(std::move(fabric)),
+        models_(std::move(models)),
+        device_links_(std::move(device_links)),
+        threaded_(threaded) {}
 
   [[nodiscard]] base::Clock& clock() override { return fabric_->clock(); }
   [[nodiscard]] bool runs_by_itself() const override { return threaded_; }
@@ -39,12 +43,22 @@ class SoftwareBackend final : public Backend {
   [[nodiscard]] std::optional<HostTraffic> traffic() const override {
     const fabric::Counters counters = fabric_->counters();
     return HostTraffic{.data_bytes = counters.host_data_read_bytes + counters.host_data_written_bytes,
-                       .control_bytes = counters.host_control_read_bytes + counters.host_control_written_bytes};
+                       .control_bytes = counters.host_control_read_bytes + counters.host_control_written_bytes,
+                       .peer_bytes = counters.peer_read_bytes + counters.peer_written_bytes};
   }
 
   [[nodiscard]] Result<void> pull_out(const DriveUnit& unit) override {
     fabric_->remove(unit.bdf);
     return {};
+  }
+
+  [[nodiscard]] Result<void> set_device_link(const DriveUnit& one, const DriveUnit& other, bool works) override {
+    for (const topology::DeviceLinkDescription& link : device_links_) {
+      if (std::minmax(link.first.accelerator, link.second.accelerator) != std::minmax(one.name, other.name)) continue;
+      devices::accelerator::set_link({*models_.at(link.first.accelerator), link.first.port}, works);
+      return {};
+    }
+    return Backend::set_device_link(one, other, works);
   }
 
   // The fabric does what the wire rule says, so that is the rule here.
@@ -60,7 +74,7 @@ class SoftwareBackend final : public Backend {
 
   [[nodiscard]] std::string last_trouble(const DriveUnit& drive) override {
     const auto model = models_.find(drive.name);
-    if (model == models_.end()) return {};  // it has no medium
+    if (model == models_.end()) return {};  // it has no medium, as an engine has none
     const auto error = devices::nvme::last_backing_error(*model->second);
     return error ? error->message() : std::string();
   }
@@ -70,6 +84,7 @@ class SoftwareBackend final : public Backend {
  private:
   std::unique_ptr<fabric::Fabric> fabric_;
   Models models_;
+  std::vector<topology::DeviceLinkDescription> device_links_;
   bool threaded_;
 };
 
@@ -137,16 +152,22 @@ Result<fabric::Device*> plug_drive(fabric::Fabric& fabric, const FunctionDescrip
   return model;
 }
 
-Result<void> plug_accelerator(fabric::Fabric& fabric, const FunctionDescription& function) {
+Result<fabric::Device*> plug_accelerator(fabric::Fabric& fabric, const FunctionDescription& function,
+                                         std::uint64_t unit) {
   const topology::AcceleratorDescription& part = *function.accelerator;
   auto device = devices::accelerator::create_accelerator({.vendor_id = function.vendor_id,
                                                           .device_id = function.device_id,
                                                           .memory_bytes = part.memory_bytes,
                                                           .window_bytes = part.window_bytes,
                                                           .copy_channels = part.copy_channels,
-                                                          .compute_channels = part.compute_channels});
+                                                          .compute_channels = part.compute_channels,
+                                                          .links = part.links,
+                                                          .unit = unit});
   if (!device) return std::unexpected(std::move(device.error()));
-  return fabric.plug(function.name, std::move(*device));
+  fabric::Device* model = device->get();
+  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
+    return std::unexpected(std::move(plugged.error()));
+  return model;
 }
 
 Result<void> plug_dma_engine(fabric::Fabric& fabric, const FunctionDescription& function) {
@@ -156,6 +177,28 @@ Result<void> plug_dma_engine(fabric::Fabric& fabric, const FunctionDescription& 
                                                         .segments = function.dma_engine->segments});
   if (!device) return std::unexpected(std::move(device.error()));
   return fabric.plug(function.name, std::move(*device));
+}
+
+Result<void> link_devices(const Description& description, const Models& models) {
+  for (const topology::DeviceLinkDescription& link : description.device_links)
+    if (auto linked = devices::accelerator::connect({*models.at(link.first.accelerator), link.first.port},
+                                                    {*models.at(link.second.accelerator), link.second.port});
+        !linked)
+      return linked;
+  return {};
+}
+
+std::vector<DeviceLinkInfo> device_links_of(const fabric::Fabric& fabric, const Description& description) {
+  std::vector<DeviceLinkInfo> links;
+  for (const topology::DeviceLinkDescription& link : description.device_links) {
+    const auto first = fabric.find(link.first.accelerator);
+    const auto second = fabric.find(link.second.accelerator);
+    if (first && second)
+      links.push_back({.first = {*first, link.first.port},
+                       .second = {*second, link.second.port},
+                       .megabytes_per_second = link.megabytes_per_second});
+  }
+  return links;
 }
 
 // Whatever drives it: `Parts` is what its bring_up() takes.
@@ -208,6 +251,7 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
   auto fabric = fabric::Fabric::create(description, fabric_options(options));
   if (!fabric) return std::unexpected(std::move(fabric.error()));
   Models models;
+  std::uint64_t accelerators = 0;
   for (const FunctionDescription& function : description.functions) {
     Result<void> plugged;
     if (function.drive) {
@@ -215,19 +259,24 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
       if (!model) return std::unexpected(std::move(model.error()));
       models.emplace(function.name, *model);
     } else if (function.accelerator) {
-      plugged = plug_accelerator(**fabric, function);
+      auto model = plug_accelerator(**fabric, function, ++accelerators);
+      if (!model) return std::unexpected(std::move(model.error()));
+      models.emplace(function.name, *model);
     } else if (function.dma_engine) {
       plugged = plug_dma_engine(**fabric, function);
     }
     if (!plugged) return std::unexpected(std::move(plugged.error()));
   }
+  if (auto linked = link_devices(description, models); !linked) return std::unexpected(std::move(linked.error()));
   if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
   TopologyParts parts = (*fabric)->topology();
   if (options.cpu) parts.cpu = *options.cpu;
+  parts.device_links = device_links_of(**fabric, description);
   auto drives = bring_up_units(**fabric, description, models, parts);
   auto topology = Topology::build(std::move(parts));
   if (!topology) return std::unexpected(std::move(topology.error()));
-  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models), options.threaded);
+  auto backend = std::make_unique<SoftwareBackend>(std::move(*fabric), std::move(models), description.device_links,
+                                                   options.threaded);
   auto state = std::make_shared<State>(description.name, std::move(*topology), std::move(backend), std::move(drives));
   if (auto connected = state->connect(); !connected) return std::unexpected(std::move(connected.error()));
   return state;

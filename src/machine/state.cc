@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "machine/device_links.h"
 #include "machine/page_mirror.h"
 #include "peer/host_pages.h"
 
@@ -15,6 +16,13 @@ Result<void> Backend::pull_out(const DriveUnit& unit) {
                .doing = "pulling out",
                .subject = unit.name,
                .why = "this machine is no software machine, and has its slots elsewhere"});
+}
+
+Result<void> Backend::set_device_link(const DriveUnit& one, const DriveUnit& other, bool) {
+  return fail({.code = ErrorCode::unsupported,
+               .doing = "breaking the link between",
+               .subject = fmt::format("{} and {}", one.name, other.name),
+               .why = "this machine is no software machine, or has no such link"});
 }
 
 State::State(std::string name, Topology topology, std::string why_nothing_moves)
@@ -43,7 +51,8 @@ Result<void> State::check_works(const char* doing) const {
 Result<void> State::connect() {
   for (const auto& drive : drives_)
     if (auto connected = connect(*drive); !connected) return connected;
-  return {};
+  links_ = DeviceLinks::find(drives_);
+  return links_ ? exchange_->add(*links_) : Result<void>{};
 }
 
 Result<void> State::connect(const DriveUnit& drive) {
@@ -199,16 +208,16 @@ Result<Drive> State::drive(std::string_view name) {
   return Drive(shared_from_this(), **found);
 }
 
-Result<Accelerator> State::accelerator(std::string_view name) {
-  auto found = find_accelerator(name);
-  if (!found) return std::unexpected(std::move(found.error()));
-  return Accelerator(shared_from_this(), **found);
-}
-
 Result<DmaEngine> State::dma_engine(std::string_view name) {
   auto found = find_dma_engine(name);
   if (!found) return std::unexpected(std::move(found.error()));
   return DmaEngine(shared_from_this(), **found);
+}
+
+Result<Accelerator> State::accelerator(std::string_view name) {
+  auto found = find_accelerator(name);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return Accelerator(shared_from_this(), **found);
 }
 
 Result<Provider> State::provider(std::string_view name) {

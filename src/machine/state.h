@@ -58,10 +58,11 @@ struct DriveUnit {
   std::string what_bounds_memory;
 };
 
-// Bytes that devices have moved to and from host memory since the machine was opened.
+// Bytes that devices have moved since the machine was opened, to and from host memory and to and from each other on the bus.
 struct HostTraffic {
   std::uint64_t data_bytes = 0;     // written and read
   std::uint64_t control_bytes = 0;  // queues and lists
+  std::uint64_t peer_bytes = 0;     // from device to device, not by links
 };
 
 // What only one kind of machine can do.
@@ -88,6 +89,8 @@ class Backend {
   [[nodiscard]] virtual Result<HostRoom> host_room(std::uint64_t) { return HostRoom{}; }
   // Pulls the device out of its slot, without a word to anybody. Any thread.
   [[nodiscard]] virtual Result<void> pull_out(const DriveUnit& unit);
+  // Breaks the link between two accelerators, or mends it, without a word to anybody. Any thread.
+  [[nodiscard]] virtual Result<void> set_device_link(const DriveUnit& one, const DriveUnit& other, bool works);
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.
   [[nodiscard]] virtual std::string last_trouble(const DriveUnit& drive) = 0;
 };
@@ -144,10 +147,11 @@ class State : public std::enable_shared_from_this<State> {
   std::string name_;
   Topology topology_;
   std::string why_nothing_moves_;
-  // Destroyed from the last to the first: revocation, then drives, then the machine below them.
+  // Destroyed from the last to the first: revocation, then links, then drives, then the machine below them.
   std::unique_ptr<Backend> backend_;
   std::vector<std::unique_ptr<DriveUnit>> drives_;
-  std::shared_ptr<peer::Exchange> exchange_;  // nobody keeps it longer than a call
+  std::unique_ptr<peer::Interconnect> links_;  // null: there are none
+  std::shared_ptr<peer::Exchange> exchange_;   // nobody keeps it longer than a call
 };
 
 }  // namespace barter::machine

@@ -1,5 +1,6 @@
 // One call of map() on its way: what its steps (map.cc, consent.cc) have found so far.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -60,6 +61,10 @@ struct Core::Attempt {
   bool translated = false;  // and that domain is an IOMMU's
   bool guarded = false;     // and no request gets by without meeting it
   DmaAddress address;
+  std::optional<std::size_t> interconnect;  // the way is one of these, and not PCIe
+  bool pcie_only = false;                   // do not look for one
+  std::string why_no_interconnect;          // what is wrong with one that joins the two; empty: none does
+  bool could_not_open = false;              // the way by the interconnect; PCIe's is left
   MappingState* mapping = nullptr;
 };
 

@@ -78,7 +78,20 @@ std::optional<NotMapped> Core::ask_owner(Attempt& attempt) {
 std::expected<MappedPart, NotMapped> Core::map_first_part(Importer& importer, RegionState& region,
                                                           const MapOptions& options,
                                                           std::optional<std::uint64_t>& epoch) {
+  std::string why_not_opened;
+  {
+    Attempt attempt(*this, importer, region, options);
+    auto made = try_map_first_part(attempt, epoch);
+    if (made || !attempt.could_not_open) return made;
+    why_not_opened = std::move(made.error().error.why);
+  }
   Attempt attempt(*this, importer, region, options);
+  attempt.pcie_only = true;
+  attempt.why_no_interconnect = std::move(why_not_opened);
+  return try_map_first_part(attempt, epoch);
+}
+
+std::expected<MappedPart, NotMapped> Core::try_map_first_part(Attempt& attempt, std::optional<std::uint64_t>& epoch) {
   std::optional<NotMapped> failed = admit(attempt);
   if (!failed) failed = judge(attempt);
   if (!failed) failed = ask_hardware(attempt);

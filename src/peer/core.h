@@ -73,6 +73,7 @@ class Core : public std::enable_shared_from_this<Core> {
   // core.cc: devices, regions, counters.
   [[nodiscard]] Result<void> add(Exporter& exporter);
   [[nodiscard]] Result<void> add(Importer& importer);
+  [[nodiscard]] Result<void> add(Interconnect& interconnect);
   [[nodiscard]] Result<Region> allocate(Exporter& exporter, std::uint64_t bytes, std::uint64_t alignment);
   void readmit(Importer& importer);
   [[nodiscard]] PeerCounters counters();
@@ -92,8 +93,11 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::expected<std::vector<MappedPart>, NotMapped> map_parts(Importer& importer, RegionState& region,
                                                                             const MapOptions& options);
 
-  // routes.cc: what the rule says.
+  // routes.cc: what the rule says, and interconnects.cc: what others say beside it.
   [[nodiscard]] RouteAnswer route(Bdf client, Bdf provider);
+  [[nodiscard]] RouteAnswer route_by_pcie(Bdf client, Bdf provider);
+  [[nodiscard]] std::vector<InterconnectAnswer> ask_interconnects(Bdf client, Bdf provider);
+  [[nodiscard]] RouteChoice choose_route(Bdf client, Bdf provider, Access access);
   void routes_changed();
   [[nodiscard]] Result<ProviderChoice> nearest_provider(std::span<const Bdf> clients, const ProviderNeeds& needs);
 
@@ -119,8 +123,10 @@ class Core : public std::enable_shared_from_this<Core> {
   struct TakeBack;
 
   // map.cc; each step of map() says why it fails, or nothing.
+  [[nodiscard]] std::expected<Mapping, NotMapped> try_map(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> admit(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> judge(Attempt& attempt);
+  [[nodiscard]] static std::string also(const Attempt& attempt, std::string why);
   [[nodiscard]] std::optional<NotMapped> ask_hardware(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> pin(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> find_address(Attempt& attempt);
@@ -141,8 +147,21 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::expected<MappedPart, NotMapped> map_first_part(Importer& importer, RegionState& region,
                                                                     const MapOptions& options,
                                                                     std::optional<std::uint64_t>& epoch);
+  [[nodiscard]] std::expected<MappedPart, NotMapped> try_map_first_part(Attempt& attempt,
+                                                                        std::optional<std::uint64_t>& epoch);
   static void tell_unmapped(Exporter& exporter, Request granted, std::span<const MemoryRange> parts);
   void tell_owner(Lock& lock, MappingState& mapping);
+
+  // interconnects.cc
+  struct Joined {
+    std::size_t place = 0;  // in interconnects_
+    Interconnect::Answer answer;
+  };
+  [[nodiscard]] std::optional<Joined> find_interconnect(Bdf client, Bdf provider,
+                                                        std::string* why_down = nullptr) const;
+  void choose_interconnect(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> open_way(Attempt& attempt);
+  void close_way(Attempt& attempt);
 
   // routes.cc
   [[nodiscard]] const RouteAnswer& route(Lock& lock, Bdf client, Bdf provider);
@@ -159,6 +178,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void cut_off(const Taken& taken, TakeBack& work);
   void unmap(Lock& lock, MappingState& mapping, TakeBack* work);
   void forget_address(Lock& lock, MappingState& mapping, TakeBack* work);
+  void close_way(Lock& lock, MappingState& mapping, TakeBack* work);
   void isolate(Lock& lock, MappingState& mapping, TakeBack* work);
   void finish(MappingState& mapping);
   void recycle_if_free(MappingState& mapping);
@@ -185,6 +205,8 @@ class Core : public std::enable_shared_from_this<Core> {
 
   base::Clock& clock_;
   const RouteRule rule_;
+  // Filled from the start, and never emptied: it is read without the lock.
+  std::array<std::atomic<Interconnect*>, kMaxInterconnects> interconnects_{};
   Pointers pointers_;  // has a lock of its own
 
   mutable std::mutex mutex_;

@@ -51,7 +51,15 @@ Result<Lease> Exchange::lease(MappingId id) { return core_->lease(id); }
 Result<ProviderChoice> Exchange::nearest_provider(std::span<const Bdf> clients, ProviderNeeds needs) {
   return core_->nearest_provider(clients, needs);
 }
+Result<void> Exchange::add(Interconnect& interconnect) { return core_->add(interconnect); }
 RouteAnswer Exchange::route(Bdf client, Bdf provider) { return core_->route(client, provider); }
+RouteAnswer Exchange::route_by_pcie(Bdf client, Bdf provider) { return core_->route_by_pcie(client, provider); }
+std::vector<InterconnectAnswer> Exchange::interconnects(Bdf client, Bdf provider) {
+  return core_->ask_interconnects(client, provider);
+}
+RouteChoice Exchange::choose_route(Bdf client, Bdf provider, Access access) {
+  return core_->choose_route(client, provider, access);
+}
 void Exchange::routes_changed() { core_->routes_changed(); }
 void Exchange::readmit(Importer& importer) { core_->readmit(importer); }
 PeerCounters Exchange::counters() const { return core_->counters(); }

@@ -30,6 +30,7 @@
 #include "peer/counters.h"
 #include "peer/exporter.h"
 #include "peer/importer.h"
+#include "peer/interconnect.h"
 
 namespace barter::peer {
 
@@ -37,14 +38,16 @@ class Core;
 class Pointers;
 class RegionState;
 
-// What the machine answers for one (client, provider). Which rule decides is the machine's business: the wire rule on
+// What the machine answers for one (client, provider) on PCIe. Which rule decides is the machine's business: the wire rule on
 // the software machine, the linux rule where an in-kernel driver does the DMA. It is also asked for client == provider:
 // a drive reaches its own memory by bus address, at distance 0.
 struct RouteAnswer {
   Route read = Route::unknown;   // the client reads from the provider
   Route write = Route::unknown;  // the client writes to the provider
   std::uint32_t distance = 0;    // hops; means nothing when a route is unknown or not_supported
-  std::string why;  // one sentence: the fact that bars the way or could not be read; may be empty otherwise
+  std::string
+      why;  // one sentence: the fact that bars the way or could not be read, or why an interconnect is better; may be
+            // empty otherwise
 };
 // Asked once for each pair and remembered until routes_changed().
 using RouteRule = std::function<RouteAnswer(Bdf client, Bdf provider)>;
@@ -92,7 +95,8 @@ class Exchange {
   // page.
   [[nodiscard]] Result<Region> allocate(Exporter& exporter, std::uint64_t bytes, std::uint64_t alignment = 4096);
 
-  // Verdict, then consent, then address. by_way_of_host, refusal, and every other way to fail have a Refusal of their
+  // Verdict, then consent, then address. A way by an interconnect that can't be opened (it went down, or as much is open as can
+  // be) leaves PCIe's: then the owner is asked once more, about that route. by_way_of_host, refusal, and every other way to fail have a Refusal of their
   // own.
   [[nodiscard]] std::expected<Mapping, NotMapped> try_map(Importer& importer, const Region& region,
                                                           MapOptions options = {});
@@ -119,9 +123,19 @@ class Exchange {
   // distances, then the smallest BDF. If there is none, the error says for each candidate why.
   [[nodiscard]] Result<ProviderChoice> nearest_provider(std::span<const Bdf> clients, ProviderNeeds needs = {});
 
-  // What the rule says of a pair.
+  // Another way than PCIe, to be asked from now on. It outlives the Exchange. An error if there are kMaxInterconnects already.
+  [[nodiscard]] Result<void> add(Interconnect& interconnect);
+
+  // The better of what PCIe's rule and the interconnects say of a pair: one that works beats PCIe, because no bridge, no host
+  // and no other device has a part in it. The first of those that were added wins.
   [[nodiscard]] RouteAnswer route(Bdf client, Bdf provider);
-  // Forgets what the rule has said. Mappings that exist stay as they are.
+  // What PCIe's rule says alone.
+  [[nodiscard]] RouteAnswer route_by_pcie(Bdf client, Bdf provider);
+  // What each interconnect says, with its facts, in the order in which they were added.
+  [[nodiscard]] std::vector<InterconnectAnswer> interconnects(Bdf client, Bdf provider);
+  // What a mapping would be made by, and why.
+  [[nodiscard]] RouteChoice choose_route(Bdf client, Bdf provider, Access access);
+  // Forgets what PCIe's rule has said. What interconnects say is asked anew each time. Mappings that exist stay as they are.
   void routes_changed();
 
   // An importer that was isolated gets no mapping until its driver has reset it and says so here. One that was cut off by an

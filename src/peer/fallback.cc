@@ -48,6 +48,7 @@ Result<Decision> decide(P2p policy, const RouteAnswer& answer, Access access) {
     return Decision{.way = Way::host, .fallback = std::nullopt, .why = "the policy is 'disabled'"};
   const Route route = route_for(answer, access);
   switch (route) {
+    case Route::link:
     case Route::bus_address:
       return Decision{};
     case Route::through_host_bridge:

@@ -24,6 +24,10 @@ class Importer {
   // What stands between this importer and bus memory on the route through the host bridge.
   [[nodiscard]] virtual DmaDomain& domain() = 0;
 
+  // Can its engines follow addresses of an interconnect (SegmentKind::link)? Where they can't, it is given none, whatever joins it
+  // to the memory.
+  [[nodiscard]] virtual bool takes_link_addresses() const { return false; }
+
   // The exporter wants the mapping back. Called on any thread, at any time, at most once for each mapping, with no lock
   // held; must return at once. From now on the importer gets no new lease; it finishes or cancels what is in flight and
   // drops its leases.

@@ -11,8 +11,21 @@ namespace barter::peer {
 
 std::expected<Mapping, NotMapped> Core::map(Importer& importer, RegionState& region, const MapOptions& options,
                                             std::optional<DmaAddress> at) {
+  std::string why_not_opened;
+  {
+    Attempt attempt(*this, importer, region, options);
+    attempt.at = at;
+    auto made = try_map(attempt);
+    if (made || !attempt.could_not_open) return made;
+    why_not_opened = std::move(made.error().error.why);
+  }
   Attempt attempt(*this, importer, region, options);
-  attempt.at = at;
+  attempt.pcie_only = true;
+  attempt.why_no_interconnect = std::move(why_not_opened);
+  return try_map(attempt);
+}
+
+std::expected<Mapping, NotMapped> Core::try_map(Attempt& attempt) {
   std::optional<NotMapped> failed = admit(attempt);
   if (!failed) failed = judge(attempt);
   if (!failed) failed = ask_hardware(attempt);
@@ -82,16 +95,25 @@ std::optional<NotMapped> Core::admit(Attempt& attempt) {
   return std::nullopt;
 }
 
+// What is wrong on PCIe, and with the interconnect that there is beside it.
+std::string Core::also(const Attempt& attempt, std::string why) {
+  return attempt.why_no_interconnect.empty() ? why : fmt::format("{}; {}", why, attempt.why_no_interconnect);
+}
+
 std::optional<NotMapped> Core::judge(Attempt& attempt) {
+  choose_interconnect(attempt);
+  if (attempt.interconnect) return std::nullopt;
   const RouteAnswer& answer = attempt.answer;
   attempt.route = route_for(answer, attempt.options.access);
   if (attempt.route == Route::not_supported)
     return attempt.refusal(Refusal::no_route, ErrorCode::no_route,
-                           answer.why.empty() ? "there is no direct route" : answer.why, "go by way of host memory");
+                           also(attempt, answer.why.empty() ? "there is no direct route" : answer.why),
+                           "go by way of host memory");
   if (attempt.route == Route::unknown && !attempt.options.allow_unknown_route)
-    return attempt.refusal(Refusal::route_unknown, ErrorCode::no_route,
-                           answer.why.empty() ? "whether there is a direct route is unknown" : answer.why,
-                           "go by way of host memory, or allow the unknown route");
+    return attempt.refusal(
+        Refusal::route_unknown, ErrorCode::no_route,
+        also(attempt, answer.why.empty() ? "whether there is a direct route is unknown" : answer.why),
+        "go by way of host memory, or allow the unknown route");
   DmaDomain& domain = attempt.importer_state->importer->domain();
   const bool by_pointer = domain.takes_pointers();
   if (by_pointer != attempt.exporter_state->exporter->is_known_by_pointer())
@@ -170,6 +192,7 @@ void Core::limit_pins(RegionState& region, std::optional<std::uint64_t> bytes) {
 }
 
 std::optional<NotMapped> Core::find_address(Attempt& attempt) {
+  if (attempt.interconnect) return open_way(attempt);
   attempt.address = DmaAddress{attempt.target.value};
   if (attempt.at && !attempt.guarded)
     return attempt.refusal(Refusal::iommu_failed, ErrorCode::unsupported,
@@ -234,6 +257,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   mapping->in_domain_ = attempt.in_domain;
   mapping->translated_ = attempt.translated;
   mapping->guarded_ = attempt.guarded;
+  mapping->interconnect_ = attempt.interconnect ? static_cast<std::uint8_t>(*attempt.interconnect + 1) : 0;
   mapping->has_handle_ = true;
   mapping->told_ = mapping->claimed_ = mapping->gone_ = false;
   mapping->importer_ = attempt.importer_state;
@@ -246,7 +270,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   mapping->seat_.store(MappingState::kFree, std::memory_order_relaxed);
   // From here on leases can be taken; what was written above is seen by whoever takes one.
   mapping->word_.fetch_and(~MappingState::kClosed, std::memory_order_release);
-  if (attempt.translated) leave_domain(attempt);
+  if (attempt.translated || attempt.interconnect) leave_domain(attempt);
   if (mapping->hold_ == Hold::pinned) ++region.pinned_mappings_;
   attempt.pinned_bytes = 0;  // the mapping's now
   mapping->has_parts_ = !attempt.parts.empty();
@@ -258,6 +282,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
 }
 
 void Core::undo(Attempt& attempt) {
+  if (attempt.interconnect) return close_way(attempt);
   if (attempt.in_domain) attempt.importer_state->importer->domain().unmap(attempt.address, attempt.range.bytes);
   if (!attempt.translated) return;
   Lock lock(mutex_);

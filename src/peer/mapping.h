@@ -121,7 +121,9 @@ class alignas(64) MappingState {
   Hold hold_ = Hold::dynamic;
   bool in_domain_ = false;   // the address came from the importer's domain, which must forget it
   bool translated_ = false;  // and that domain is an IOMMU's, which maps whole pages
-  bool guarded_ = false;     // and that domain translates: unmapping there cuts DMA off, unless the device defies it
+  // Unmapping cuts DMA off: in a domain that translates, unless the device defies it, and always at the guard of an
+  // interconnect.
+  bool guarded_ = false;
 
   // From here on only with the Core's lock held.
   bool has_handle_ = false;
@@ -129,6 +131,7 @@ class alignas(64) MappingState {
   bool claimed_ = false;  // some thread unmaps, or has unmapped
   bool gone_ = true;
   bool has_parts_ = false;             // the owner granted it in parts, which the Core keeps
+  std::uint8_t interconnect_ = 0;      // 1 + the place of the one that must close it; 0: it goes by PCIe
   std::uint64_t offset_ = 0;           // within the exporter's memory
   ImporterState* importer_ = nullptr;  // until gone
   RegionState* region_ = nullptr;      // until gone

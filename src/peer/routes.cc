@@ -37,7 +37,7 @@ const RouteAnswer& Core::route(Lock& lock, Bdf client, Bdf provider) {
   }
 }
 
-RouteAnswer Core::route(Bdf client, Bdf provider) {
+RouteAnswer Core::route_by_pcie(Bdf client, Bdf provider) {
   Lock lock(mutex_);
   return route(lock, client, provider);
 }

@@ -1,9 +1,9 @@
 // The ends of mappings: by the last handle and lease, by consent of the importer, or by force.
 //
 // A revocation closes the mappings, tells the importers, and waits for the leases to end. Past the deadline it takes the
-// address away under them: from the IOMMU where the address came from one, else by taking from the importer the right to
-// do any DMA at all. The same is done to an importer whose device keeps what it has asked the IOMMU (ATS), where that lets
-// it pass the IOMMU by.
+// address away under them: from the IOMMU or the guard of an interconnect where the address came from one, else by taking from
+// the importer the right to do any DMA at all. The same is done to an importer whose device keeps what it has asked the IOMMU
+// (ATS), where that lets it pass the IOMMU by.
 #include <algorithm>
 #include <utility>
 
@@ -258,6 +258,7 @@ void Core::unmap(Lock& lock, MappingState& mapping, TakeBack* work) {
 // The domain forgets the address of a claimed mapping. Lets the lock go meanwhile. A device that goes on by what it has
 // asked the domain before is late, whoever held a lease, and must be isolated.
 void Core::forget_address(Lock& lock, MappingState& mapping, TakeBack* work) {
+  if (mapping.interconnect_ != 0) return close_way(lock, mapping, work);
   if (!mapping.in_domain_) return;
   ImporterState& importer = *mapping.importer_;
   ++importer.busy;
@@ -271,6 +272,30 @@ void Core::forget_address(Lock& lock, MappingState& mapping, TakeBack* work) {
   std::vector<Bdf>& late = work != nullptr ? work->late : mapping.region_->defied_by_;
   if (std::find(late.begin(), late.end(), importer.function) == late.end()) late.push_back(importer.function);
   isolate(lock, mapping, work);
+}
+
+// The guard of the interconnect closes what it opened for a claimed mapping. Lets the lock go meanwhile.
+void Core::close_way(Lock& lock, MappingState& mapping, TakeBack* work) {
+  ImporterState& importer = *mapping.importer_;
+  Interconnect& interconnect = *interconnects_[mapping.interconnect_ - 1u].load(std::memory_order_acquire);
+  const Interconnect::Way way{.client = importer.function,
+                              .provider = mapping.region_->function_,
+                              .range = {mapping.offset_, mapping.segment_.bytes},
+                              .access = mapping.access_};
+  ++importer.busy;
+  lock.unlock();
+  const auto closed = interconnect.close(way, LinkAddress{mapping.segment_.address.value});
+  lock.lock();
+  --importer.busy;
+  if (closed) return;
+  mapping.region_->quarantined_ = true;
+  if (work == nullptr || work->not_cut_off) return;
+  work->not_cut_off = Error{.code = closed.error().code,
+                            .doing = "taking memory back from",
+                            .subject = importer.function.to_string(),
+                            .why = fmt::format("the {} to it could not be closed ({}): its requests may still arrive",
+                                               interconnect.name(), closed.error().message()),
+                            .cure = "reset the device that owns the memory; the memory is not used again"};
 }
 
 // Takes from the importer of a claimed mapping the right to do any DMA. Lets the lock go meanwhile. Where nobody waits for

@@ -1,9 +1,14 @@
 #include "topology/description.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <set>
+#include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -37,7 +42,7 @@ class DescriptionParser {
   Description read(const toml::table& root) {
     TableReader reader(errors_, root, "the machine",
                        {"name", "iommu", "cpu", "root_complex", "root_port", "switch", "drive", "accelerator",
-                        "dma_engine", "function"});
+                        "dma_engine", "function", "link"});
     machine_.name = reader.text("name", machine_.source);
     machine_.iommu = iommu(reader);
     if (reader.has("cpu")) read_cpu(reader);
@@ -48,6 +53,7 @@ class DescriptionParser {
     for (const toml::table* table : reader.tables("accelerator", limits::kParts)) read_accelerator(*table);
     for (const toml::table* table : reader.tables("dma_engine", limits::kParts)) read_dma_engine(*table);
     for (const toml::table* table : reader.tables("function", limits::kParts)) read_function(*table);
+    for (const toml::table* table : reader.tables("link", limits::kParts)) read_device_link(*table);
     if (machine_.root_complexes.empty())
       errors_.report(0, "the machine has no root complex", "add [[root_complex]] with a name");
     if (!errors_.first()) check_tree(machine_, names_, errors_);
@@ -213,7 +219,7 @@ class DescriptionParser {
     constexpr std::uint64_t kUnitBytes = 65536;  // docs/devices/accelerator.md, section 1
     TableReader reader(errors_, table, "[[accelerator]]",
                        {"name", "below", "function", "id", "link", "link_now", "acs", "ats", "memory", "window",
-                        "copy_channels", "compute_channels"});
+                        "copy_channels", "compute_channels", "links"});
     FunctionDescription function = endpoint(reader, kUsualAccelerator);
     function.class_code = kAcceleratorClass;
     const AcceleratorDescription part{
@@ -222,7 +228,9 @@ class DescriptionParser {
         .copy_channels =
             static_cast<std::uint8_t>(reader.integer("copy_channels", 2, 0, limits::kChannelsOfAccelerator)),
         .compute_channels =
-            static_cast<std::uint8_t>(reader.integer("compute_channels", 2, 0, limits::kChannelsOfAccelerator))};
+            static_cast<std::uint8_t>(reader.integer("compute_channels", 2, 0, limits::kChannelsOfAccelerator)),
+        .links = static_cast<std::uint8_t>(reader.integer("links", 0, 0, limits::kLinksOfAccelerator))};
+    accelerators_.emplace(function.name, Linkable{machine_.functions.size(), reader.has("links")});
     if (!reader.has("memory"))
       reader.report("memory", "[[accelerator]] has no memory", "write memory = \"16 GiB\"");
     else if (part.memory_bytes % kUnitBytes != 0)
@@ -237,6 +245,49 @@ class DescriptionParser {
                     fmt::format("give it 1 to {} in all", limits::kChannelsOfAccelerator));
     function.accelerator = part;
     machine_.functions.push_back(std::move(function));
+  }
+
+  // The next port of an accelerator: one that does not say how many it has gets as many as are used.
+  std::optional<DeviceLinkDescription::End> read_link_end(TableReader& reader, const std::string& name) {
+    const auto found = accelerators_.find(name);
+    if (found == accelerators_.end()) {
+      reader.report("between",
+                    names_.find(name) == nullptr ? fmt::format("[[link]] names {}, which is not there", name)
+                                                 : fmt::format("[[link]] names {}, which is no accelerator", name),
+                    "name two parts that are [[accelerator]]");
+      return std::nullopt;
+    }
+    const std::uint8_t port = found->second.ports_used;
+    std::uint8_t& ports = machine_.functions[found->second.index].accelerator->links;
+    if (port == limits::kLinksOfAccelerator || (port == ports && found->second.says_its_links)) {
+      reader.report("between", fmt::format("{} has {} ports for links, and this is one link more", name, ports),
+                    port == limits::kLinksOfAccelerator ? std::string("an accelerator has at most 8")
+                                                        : fmt::format("write links = {} in its table", port + 1));
+      return std::nullopt;
+    }
+    ++found->second.ports_used;
+    if (port < ports) return DeviceLinkDescription::End{name, port};
+    ports = static_cast<std::uint8_t>(port + 1);
+    return DeviceLinkDescription::End{name, port};
+  }
+
+  void read_device_link(const toml::table& table) {
+    TableReader reader(errors_, table, "[[link]]", {"between", "megabytes_per_second"});
+    const std::vector<std::string> names = reader.names("between", 2);
+    if (names.empty()) return;
+    if (names[0] == names[1])
+      return reader.report("between", fmt::format("both ends of [[link]] are {}", names[0]),
+                           "a link joins two accelerators");
+    if (!linked_.insert(std::minmax(names[0], names[1])).second)
+      return reader.report("between", fmt::format("a link between {} and {} is there already", names[0], names[1]),
+                           "write one, with the megabytes_per_second of all of them");
+    const auto first = read_link_end(reader, names[0]);
+    const auto second = first ? read_link_end(reader, names[1]) : std::nullopt;
+    if (!second) return;
+    machine_.device_links.push_back(
+        {.first = *first,
+         .second = *second,
+         .megabytes_per_second = reader.integer("megabytes_per_second", 0, 1, limits::kLinkMegabytesPerSecond)});
   }
 
   void read_dma_engine(const toml::table& table) {
@@ -293,6 +344,13 @@ class DescriptionParser {
   DescriptionErrors& errors_;
   Description machine_;
   PartNames names_;
+  struct Linkable {
+    std::size_t index = 0;  // in machine_.functions
+    bool says_its_links = false;
+    std::uint8_t ports_used = 0;
+  };
+  std::map<std::string, Linkable> accelerators_;
+  std::set<std::pair<std::string, std::string>> linked_;
 };
 
 }  // namespace

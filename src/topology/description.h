@@ -78,6 +78,7 @@ struct AcceleratorDescription {
   std::uint64_t window_bytes = 0;  // 0: all of the memory, rounded up to a power of two
   std::uint8_t copy_channels = 2;
   std::uint8_t compute_channels = 2;
+  std::uint8_t links = 0;  // ports for links to other accelerators
 };
 
 struct BarDescription {
@@ -110,6 +111,17 @@ struct FunctionDescription {
   std::optional<DmaEngineDescription> dma_engine;
 };
 
+// A link between two accelerators, beside PCIe.
+struct DeviceLinkDescription {
+  struct End {
+    std::string accelerator;
+    std::uint8_t port = 0;
+  };
+  End first;
+  End second;
+  std::uint64_t megabytes_per_second = 0;  // 0: not said
+};
+
 struct Description {
   std::string name;
   std::string source;  // the file, for messages
@@ -119,6 +131,7 @@ struct Description {
   std::vector<RootPortDescription> root_ports;
   std::vector<SwitchDescription> switches;
   std::vector<FunctionDescription> functions;
+  std::vector<DeviceLinkDescription> device_links;
 };
 
 // `source` names the text in messages: every error tells the line. Duplicates, cycles and ports that nothing provides

@@ -52,6 +52,10 @@ bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
 }
 
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxNameCharacters && std::all_of(text.begin(), text.end(), is_name_character);
+}
+
 }  // namespace
 
 std::string_view nearest_word(std::string_view typed, std::initializer_list<std::string_view> words) {
@@ -159,10 +163,30 @@ std::string TableReader::name(std::string_view key) {
     return {};
   }
   std::string name = text(key);
-  if (name.empty() || name.size() > kMaxNameCharacters || !std::all_of(name.begin(), name.end(), is_name_character))
+  if (!is_name(name))
     report(key, fmt::format("'{}' is no name for a part of a machine", name.substr(0, 64)),
            fmt::format("a name has 1 to {} letters, digits, dots, dashes and underscores", kMaxNameCharacters));
   return name;
+}
+
+std::vector<std::string> TableReader::names(std::string_view key, std::size_t count) {
+  const toml::node* const node = table_.get(key);
+  const toml::array* const list = node == nullptr ? nullptr : node->as_array();
+  if (list == nullptr || list->size() != count) {
+    report(key, fmt::format("{} of {} is no list of {} names", key, what_, count),
+           fmt::format("write {} = [\"a\", \"b\"]", key));
+    return {};
+  }
+  std::vector<std::string> names;
+  for (const toml::node& entry : *list) {
+    const auto* const text = entry.as_string();
+    if (text == nullptr || !is_name(text->get())) {
+      report(key, fmt::format("{} of {} holds something that is no name of a part", key, what_));
+      return {};
+    }
+    names.push_back(text->get());
+  }
+  return names;
 }
 
 bool TableReader::flag(std::string_view key, bool otherwise) {

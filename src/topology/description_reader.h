@@ -43,6 +43,8 @@ class TableReader {
 
   // A name that other tables refer to. Must be there.
   [[nodiscard]] std::string name(std::string_view key);
+  // A list of so many such names; empty, and reported, where it is none.
+  [[nodiscard]] std::vector<std::string> names(std::string_view key, std::size_t count);
   [[nodiscard]] std::string text(std::string_view key, std::string_view otherwise = {});
   [[nodiscard]] bool flag(std::string_view key, bool otherwise);
   [[nodiscard]] std::uint64_t integer(std::string_view key, std::uint64_t otherwise, std::uint64_t least,

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,7 +46,7 @@ TEST(Description, EveryBuiltinMachineParses) {
     EXPECT_EQ(machine->name, builtin.name);
     names.emplace_back(builtin.name);
   }
-  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "training", "two-nvme"));
+  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "linked", "training", "two-nvme"));
   EXPECT_FALSE(find_builtin_machine("three-nvme"));
 }
 
@@ -387,6 +388,82 @@ TEST(Sizes, AreWrittenInPowersOfTwo) {
 TEST(NearestWord, FindsTypos) {
   EXPECT_EQ(nearest_word("lnik", {"name", "link", "below"}), "link");
   EXPECT_EQ(nearest_word("size_bytes", {"name", "link"}), "");
+}
+
+// Links between accelerators.
+
+constexpr std::string_view kTwoAccelerators = R"(
+[[accelerator]]
+name = "gpu0"
+below = "sw0.0"
+memory = "1 MiB"
+[[accelerator]]
+name = "gpu1"
+below = "sw0.1"
+memory = "1 MiB"
+links = 3
+)";
+std::string linked_with(std::string_view link) {
+  return small_with(std::string(kTwoAccelerators) + "[[link]]\n" + std::string(link) + "\n");
+}
+
+TEST(DescriptionOfLinks, PortsAreGivenOutInOrder) {
+  const auto machine = parse_description(linked_with(R"(between = ["gpu0", "gpu1"]
+megabytes_per_second = 50_000)"),
+                                         "test.toml");
+  ASSERT_TRUE(machine) << machine.error().message();
+  ASSERT_EQ(machine->device_links.size(), 1u);
+  const DeviceLinkDescription& link = machine->device_links[0];
+  EXPECT_EQ(link.first.accelerator, "gpu0");
+  EXPECT_EQ(link.second.accelerator, "gpu1");
+  EXPECT_EQ(link.first.port, 0);
+  EXPECT_EQ(link.megabytes_per_second, 50'000u);
+  EXPECT_EQ(machine->functions[0].accelerator->links, 1) << "as many as are used";
+  EXPECT_EQ(machine->functions[1].accelerator->links, 3) << "as many as it says";
+  // A third accelerator takes the next ports.
+  std::string ring = R"(
+[[root_complex]]
+name = "rc0"
+)";
+  for (int index = 0; index < 3; ++index)
+    ring += fmt::format("[[accelerator]]\nname = \"g{}\"\nbelow = \"rc0\"\nmemory = \"1 MiB\"\n", index);
+  for (int index = 0; index < 3; ++index)
+    ring += fmt::format("[[link]]\nbetween = [\"g{}\", \"g{}\"]\n", index, (index + 1) % 3);
+  const auto three = parse_description(ring, "test.toml");
+  ASSERT_TRUE(three) << three.error().message();
+  EXPECT_EQ(three->device_links[1].first.port, 1);   // g1
+  EXPECT_EQ(three->device_links[1].second.port, 0);  // g2
+  EXPECT_EQ(three->device_links[2].first.port, 1);   // g2
+  EXPECT_EQ(three->device_links[2].second.port, 1);  // g0
+  EXPECT_EQ(three->device_links[2].megabytes_per_second, 0u) << "not said";
+}
+
+TEST(DescriptionOfLinks, WhatCantBeIsRefused) {
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", "gpu2"])")), HasSubstr("names gpu2, which is not there"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", "sw0"])")), HasSubstr("names sw0, which is no accelerator"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", "gpu0"])")), HasSubstr("both ends of [[link]] are gpu0"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0"])")), HasSubstr("is no list of 2 names"));
+  EXPECT_THAT(error_of(linked_with(R"(between = "gpu0")")), HasSubstr("is no list of 2 names"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", 7])")), HasSubstr("no name of a part"));
+  EXPECT_THAT(error_of(linked_with("")), HasSubstr("is no list of 2 names"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", "gpu1"]
+megabytes_per_second = 0)")),
+              HasSubstr("megabytes_per_second"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", "gpu1"]
+port = 3)")),
+              HasSubstr("port"));
+  EXPECT_THAT(error_of(linked_with(R"(between = ["gpu0", "gpu1"]
+[[link]]
+between = ["gpu1", "gpu0"])")),
+              HasSubstr("a link between gpu1 and gpu0 is there already"));
+  std::string star = "[[root_complex]]\nname = \"rc0\"\n";
+  for (int index = 0; index < 10; ++index)
+    star += fmt::format("[[accelerator]]\nname = \"g{}\"\nbelow = \"rc0\"\nmemory = \"1 MiB\"\n{}", index,
+                        index == 1 ? "links = 0\n" : "");
+  EXPECT_THAT(error_of(star + "[[link]]\nbetween = [\"g1\", \"g2\"]\n"), HasSubstr("write links = 1 in its table"));
+  for (int index = 2; index < 11; ++index)
+    star += fmt::format("[[link]]\nbetween = [\"g0\", \"g{}\"]\n", index == 10 ? 1 : index);
+  EXPECT_THAT(error_of(star), HasSubstr("g0 has 8 ports for links"));
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ Result<Tree> grow(TopologyParts parts) {
   Tree tree{.source = std::move(parts.source),
             .functions = std::move(parts.functions),
             .host_bridges = std::move(parts.host_bridges),
+            .device_links = std::move(parts.device_links),
             .cpu = std::move(parts.cpu),
             .iommu = std::move(parts.iommu),
             .is_virtual_machine = std::move(parts.is_virtual_machine),

@@ -30,6 +30,7 @@ struct Tree {
   std::string source;
   std::vector<FunctionInfo> functions;       // in order of BDF, no two the same
   std::vector<HostBridgeInfo> host_bridges;  // in order of domain and root bus, no two the same
+  std::vector<DeviceLinkInfo> device_links;
   Known<CpuInfo> cpu;
   Known<IommuMode> iommu;
   Known<bool> is_virtual_machine;

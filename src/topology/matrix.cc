@@ -17,6 +17,8 @@ namespace {
 // Not the bits of any routes: what has not been asked yet.
 constexpr PairRoutes kNotAsked{.raw = 0xff};
 
+// Two bits each hold what PCIe's rules say; the routes of interconnects are none of theirs.
+static_assert(static_cast<unsigned>(Route::not_supported) == 3 && static_cast<unsigned>(Route::link) > 3);
 constexpr PairRoutes pack(Route by_linux, WireRoutes by_wire) {
   return {.raw = static_cast<std::uint8_t>(static_cast<unsigned>(by_linux) | static_cast<unsigned>(by_wire.read) << 2 |
                                            static_cast<unsigned>(by_wire.write) << 4)};

@@ -13,6 +13,8 @@ std::string_view name_of(Route route) {
       return "through_host_bridge";
     case Route::not_supported:
       return "not_supported";
+    case Route::link:
+      return "link";
   }
   return "?";
 }

@@ -34,6 +34,7 @@ Result<Topology> Topology::build(TopologyParts parts) {
 const std::string& Topology::source() const { return graph_->source; }
 std::span<const FunctionInfo> Topology::functions() const { return graph_->functions; }
 std::span<const HostBridgeInfo> Topology::host_bridges() const { return graph_->host_bridges; }
+std::span<const DeviceLinkInfo> Topology::device_links() const { return graph_->device_links; }
 const Known<CpuInfo>& Topology::cpu() const { return graph_->cpu; }
 const Known<IommuMode>& Topology::iommu() const { return graph_->iommu; }
 const Known<bool>& Topology::is_virtual_machine() const { return graph_->is_virtual_machine; }

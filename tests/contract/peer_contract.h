@@ -47,8 +47,10 @@ class PeerMachine {
   [[nodiscard]] virtual std::vector<std::byte> contents(MemoryRange range) const = 0;
 
   [[nodiscard]] virtual Route expected_route() const = 0;
-  // Do the addresses of mappings go through an IOMMU?
+  // Do the addresses of mappings go through an IOMMU, or through another guard that cuts off what was not mapped?
   [[nodiscard]] virtual bool guarded() const = 0;
+  // Does that guard open whole pages, as an IOMMU does?
+  [[nodiscard]] virtual bool opens_whole_pages() const { return guarded(); }
 
   void on_request(Consent consent) { owner()->on_request(std::move(consent)); }
   void on_unmap(Unmapped told) { owner()->on_unmap(std::move(told)); }
@@ -104,7 +106,7 @@ inline std::vector<std::byte> pattern(std::size_t bytes, unsigned char seed) {
 }
 inline DmaAddress start_of(const Lease& lease) { return lease.segments()[0].address; }
 
-// Only for machines on which the addresses of mappings go through an IOMMU.
+// Only for machines on which the addresses of mappings go through an IOMMU or another guard.
 class PeerContractGuarded : public PeerContract {};
 
 inline std::string name_of_param(const testing::TestParamInfo<PeerMachineParam>& info) { return info.param.name; }

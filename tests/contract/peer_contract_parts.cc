@@ -143,8 +143,8 @@ TEST_P(PeerContract, Point1_owner_is_told_once_when_what_it_granted_is_gone) {
   EXPECT_EQ(gone[0].access, Access::read);
   EXPECT_EQ(gone[0].hold, Hold::pinned);
   EXPECT_EQ(gone[0].route, machine().expected_route());
-  const MemoryRange asked = machine().guarded() ? MemoryRange{region.range().offset + 4096, 4096}
-                                                : MemoryRange{region.range().offset + 5000, 100};
+  const MemoryRange asked = machine().opens_whole_pages() ? MemoryRange{region.range().offset + 4096, 4096}
+                                                          : MemoryRange{region.range().offset + 5000, 100};
   EXPECT_EQ(gone[0].range, asked);
   // By invalidation, by the end of a late lease, by revocation of what is late, and never twice.
   const Mapping second = map(0, region);
@@ -231,8 +231,10 @@ TEST_P(PeerContract, Point2_segment_says_whether_an_iommu_translates_it) {
   const auto leases = std::pair(first.lease(), second.lease());
   ASSERT_TRUE(leases.first && leases.second);
   const bool by_pointer = machine().importer(0).domain().takes_pointers();
+  const bool by_link = machine().expected_route() == Route::link;
   const bool on_the_bus = !by_pointer && machine().expected_route() == Route::bus_address && !machine().guarded();
   EXPECT_EQ(leases.first->segments()[0].kind, by_pointer   ? SegmentKind::pointer
+                                              : by_link    ? SegmentKind::link
                                               : on_the_bus ? SegmentKind::bus_address
                                                            : SegmentKind::iova);
   peer::SegmentList list;

@@ -185,4 +185,25 @@ int move_memory_under_its_users() {
 
 TEST(PeerGuide, MovesMemoryUnderItsUsers) { EXPECT_EQ(move_memory_under_its_users(), 0); }
 
+int copy_by_link() {
+  auto machine = barter::Machine::open("linked");
+  if (!machine) return barter::print(machine.error());
+  const barter::Accelerator gpu0 = *machine->accelerator("gpu0");
+  const barter::Accelerator gpu1 = *machine->accelerator("gpu1");
+  auto weights = gpu0.memory()->allocate(4_MiB);
+  auto copy = gpu1.memory()->allocate(4_MiB);
+  if (!weights || !copy) return 1;
+  std::ranges::fill(weights->cpu_bytes(), std::byte{0x5a});
+
+  // PCIe keeps the two apart, and a link joins them: best.why says so.
+  const barter::RouteChoice best = machine->best_route({.client = gpu0, .provider = gpu1});
+  if (best.route != barter::Route::link) return 1;
+  auto report = barter::copy_memory(gpu0, *weights, *copy, {.policy = barter::P2p::required});
+  if (!report) return barter::print(report.error());
+  // report->link_bytes is all of it: no byte was on PCIe or in host memory.
+  return report->link_bytes == 4_MiB && std::ranges::equal(weights->cpu_bytes(), copy->cpu_bytes()) ? 0 : 1;
+}
+
+TEST(PeerGuide, CopiesByALink) { EXPECT_EQ(copy_by_link(), 0); }
+
 }  // namespace

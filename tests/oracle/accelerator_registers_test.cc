@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "devices/accelerator/commands.h"
+#include "devices/accelerator/links.h"
 #include "devices/accelerator/registers.h"
 #include "drivers/accelerator/command.h"
+#include "drivers/accelerator/links.h"
 #include "drivers/accelerator/registers.h"
 
 namespace {
@@ -36,7 +38,9 @@ TEST(AcceleratorRegisters, Section2) {
   expect_register<model::WindowBase, driver::WindowBaseRegister>(0x028, 64);
   expect_register<model::TableRoot, driver::TableRootRegister>(0x030, 64);
   expect_register<model::Invalidate, driver::InvalidateRegister>(0x044, 32);
-  EXPECT_EQ(model::Links::kOffset, 0x01cu);
+  expect_register<model::Links, driver::LinkPortCount>(0x01c, 32);
+  expect_register<model::Unit, driver::UnitRegister>(0x050, 64);
+  EXPECT_EQ(model::Version::k1_1, 0x00010001u);
   EXPECT_EQ(model::FaultAddress::kOffset, 0x038u);
   EXPECT_EQ(model::Fault::kOffset, 0x040u);
   EXPECT_EQ(model::Scratch::kOffset, 0x048u);
@@ -131,6 +135,47 @@ TEST(AcceleratorRegisters, Section4) {
   EXPECT_EQ(mask<model::TableRoot>(model::TableRoot::valid), 0x01u);
   EXPECT_EQ(mask<model::TableRoot>(model::TableRoot::on_bus), 0x04u);
   EXPECT_EQ(mask<model::TableRoot>(model::TableRoot::address_4k), 0x000ffffffffff000u);
+}
+
+TEST(AcceleratorRegisters, Section5) {
+  EXPECT_EQ(model::kLinks + 7 * model::kLinkStride, 0x9c0u);
+  EXPECT_EQ(driver::link_place(7).value, 0x9c0u);
+  EXPECT_EQ(model::kGrants + 7 * model::kGrantsStride + 127 * model::kGrantStride, 0x7ff0u);
+  EXPECT_EQ(driver::grant_place(7, 127).value, 0x7ff0u);
+  EXPECT_EQ(model::kMaxLinks, 8u);
+  EXPECT_EQ(driver::kMostLinks, 8u);
+  EXPECT_EQ(model::kGrantsOfLink, 128u);
+  EXPECT_EQ(driver::kGrantsOfLink, 128u);
+  expect_register<model::LinkStatus, driver::LinkStatusRegister>(0x00, 32);
+  expect_register<model::LinkControl, driver::LinkControlRegister>(0x04, 32);
+  expect_register<model::PeerUnit, driver::PeerUnitRegister>(0x08, 64);
+  expect_register<model::PeerBytes, driver::PeerSize>(0x10, 64);
+  expect_register<model::PeerLink, driver::PeerPortRegister>(0x18, 32);
+  expect_register<model::LinkReadBytes, driver::LinkReadCounter>(0x20, 64);
+  expect_register<model::LinkWrittenBytes, driver::LinkWrittenCounter>(0x28, 64);
+  expect_register<model::GrantStart, driver::GrantStartRegister>(0x0, 64);
+  expect_register<model::GrantSize, driver::GrantSizeRegister>(0x8, 64);
+  EXPECT_EQ(mask<model::Links>(model::Links::ports), 0x0000000fu);
+  EXPECT_EQ(mask<driver::LinkPortCount>(driver::LinkPortCount::ports), 0x0000000fu);
+  EXPECT_EQ(mask<model::LinkStatus>(model::LinkStatus::up), 1u);
+  EXPECT_EQ(mask<model::LinkStatus>(model::LinkStatus::wired), 2u);
+  EXPECT_EQ(mask<driver::LinkStatusRegister>(driver::LinkStatusRegister::up), 1u);
+  EXPECT_EQ(mask<driver::LinkStatusRegister>(driver::LinkStatusRegister::wired), 2u);
+  EXPECT_EQ(mask<model::LinkControl>(model::LinkControl::enable), 1u);
+  EXPECT_EQ(mask<driver::LinkControlRegister>(driver::LinkControlRegister::enable), 1u);
+  EXPECT_EQ(mask<model::GrantSize>(model::GrantSize::write), 0x8000000000000000u);
+  EXPECT_EQ(mask<model::GrantSize>(model::GrantSize::read), 0x4000000000000000u);
+  EXPECT_EQ(mask<model::GrantSize>(model::GrantSize::bytes), 0x0000ffffffffffffu);
+  EXPECT_EQ(mask<driver::GrantSizeRegister>(driver::GrantSizeRegister::write), 0x8000000000000000u);
+  EXPECT_EQ(mask<driver::GrantSizeRegister>(driver::GrantSizeRegister::read), 0x4000000000000000u);
+  EXPECT_EQ(mask<driver::GrantSizeRegister>(driver::GrantSizeRegister::bytes), 0x0000ffffffffffffu);
+  // Link n is n + 1 in bits 51:48 of a local address.
+  EXPECT_EQ(model::kLinkAddressShift, 48u);
+  EXPECT_EQ(driver::Links::address(7, 0x123).value, 0x0008000000000123u);
+  EXPECT_EQ(driver::Operand::link({0x0008000000000123}).space(), driver::Operand::Space::local);
+  EXPECT_EQ(static_cast<int>(model::CommandStatus::link_down), 6);
+  EXPECT_EQ(static_cast<int>(model::CommandStatus::not_granted), 7);
+  EXPECT_EQ(driver::describe_status(6), "a link was not up (status 6)");
 }
 
 }  // namespace

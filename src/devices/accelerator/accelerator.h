@@ -22,11 +22,24 @@ struct AcceleratorSetup {
   std::uint8_t copy_channels = 2;
   std::uint8_t compute_channels = 2;  // together 1 to 32
   std::uint8_t ring_log2 = 12;        // of the longest ring
+  std::uint8_t links = 0;             // ports, 0 to 8
+  std::uint64_t unit = 0;             // tells it from all others; needed by whoever looks for the other end of a link
   // What a channel moves before it is another one's turn; little of it, and a command is seen half done. 0: kMaxBytesPerStep.
   std::uint64_t bytes_per_step = 0;
 };
 
 // Refuses setups that the specification rules out.
 [[nodiscard]] Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetup& setup);
+
+// One end of a link: a device that create_accelerator() has made, and which of its ports.
+struct LinkEnd {
+  fabric::Device& device;
+  std::uint32_t port = 0;
+};
+// Joins two ports, before the machine that they are in is enumerated. An error if one of them is not there or is in use, or both are of one
+// device.
+[[nodiscard]] Result<void> connect(LinkEnd first, LinkEnd second);
+// A fault on request: what is between the ends no longer works, or does again. Any thread.
+void set_link(LinkEnd end, bool works);
 
 }  // namespace barter::devices::accelerator

@@ -9,11 +9,18 @@
 namespace barter::devices::accelerator {
 
 Accelerator::Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory,
-                         std::uint64_t bytes_per_step)
+                         std::uint64_t bytes_per_step, std::uint64_t unit)
     : identity_(std::move(identity)),
       backing_(std::move(memory)),
-      registers_(fixed, [this](std::string what) { record(std::move(what)); }),
-      memory_(backing_.bytes()) {
+      links_(
+          fixed.links,
+          {.memory = backing_.bytes(),
+           .unit = unit,
+           // Where it answers at its registers: off without power, and after a reset until a driver has turned it on.
+           .is_on = [this] { return requester_ != nullptr && requester_->bar_address(kRegisterBar).has_value(); }},
+          [this](std::string what) { record(std::move(what)); }),
+      registers_(fixed, links_, [this](std::string what) { record(std::move(what)); }),
+      memory_(backing_.bytes(), links_) {
   for (std::uint32_t number = 0; number < fixed.channels(); ++number)
     channels_.push_back(std::make_unique<Channel>(
         number, number < fixed.copy_channels ? Engine::copy : Engine::compute, registers_, memory_,
@@ -97,6 +104,7 @@ void Accelerator::reset() {
     is_resetting_.store(false, std::memory_order_relaxed);
     for (const auto& channel : channels_) channel->stop();
     registers_.reset();
+    links_.reset();  // before the memory goes: from here on no peer is in it
     is_ready_ = false;
     memory_.set_root({});
     backing_.zero(0, backing_.bytes().size());
@@ -129,6 +137,8 @@ Result<void> check(const AcceleratorSetup& setup, std::uint64_t window_bytes) {
     return refuse(fmt::format("it would have {} channels", channels), fmt::format("choose 1 to {}", kMaxChannels));
   if (setup.ring_log2 == 0 || setup.ring_log2 > kMaxRingLog2)
     return refuse(fmt::format("its rings would have up to 2^{} entries", setup.ring_log2), "choose 1 to 15");
+  if (setup.links > kMaxLinks)
+    return refuse(fmt::format("it would have {} links", setup.links), fmt::format("choose up to {}", kMaxLinks));
   return {};
 }
 
@@ -146,7 +156,8 @@ Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetu
                              .window_bytes = window_bytes,
                              .copy_channels = setup.copy_channels,
                              .compute_channels = setup.compute_channels,
-                             .ring_log2 = setup.ring_log2};
+                             .ring_log2 = setup.ring_log2,
+                             .links = setup.links};
   fabric::FunctionIdentity identity{
       .vendor_id = setup.vendor_id,
       .device_id = setup.device_id,
@@ -161,7 +172,26 @@ Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetu
       .msix_table = {kMsixTable},
       .msix_pending = {kMsixPending}};
   return std::make_unique<Accelerator>(std::move(identity), fixed, std::move(*memory),
-                                       setup.bytes_per_step != 0 ? setup.bytes_per_step : kMaxBytesPerStep);
+                                       setup.bytes_per_step != 0 ? setup.bytes_per_step : kMaxBytesPerStep, setup.unit);
+}
+
+Result<void> connect(LinkEnd first, LinkEnd second) {
+  auto* const one = dynamic_cast<Accelerator*>(&first.device);
+  auto* const other = dynamic_cast<Accelerator*>(&second.device);
+  if (one != nullptr && other != nullptr && LinkPorts::connect(one->links(), first.port, other->links(), second.port))
+    return {};
+  return fail({.code = ErrorCode::invalid_argument,
+               .doing = "linking two accelerators",
+               .subject = fmt::format("by port {} and port {}", first.port, second.port),
+               .why = one == nullptr || other == nullptr ? "one of them is no accelerator"
+                      : one == other                     ? "they are one and the same"
+                                                         : "a port is not there, or is in use",
+               .cure = "use a free port of each"});
+}
+
+void set_link(LinkEnd end, bool works) {
+  if (auto* const accelerator = dynamic_cast<Accelerator*>(&end.device))
+    accelerator->links().set_works(end.port, works);
 }
 
 }  // namespace barter::devices::accelerator

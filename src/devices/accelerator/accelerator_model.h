@@ -8,6 +8,7 @@
 
 #include "devices/accelerator/accelerator.h"
 #include "devices/accelerator/channel.h"
+#include "devices/accelerator/links.h"
 #include "devices/accelerator/memory_access.h"
 #include "devices/accelerator/register_file.h"
 #include "devices/anonymous_memory.h"
@@ -17,7 +18,7 @@ namespace barter::devices::accelerator {
 class Accelerator final : public fabric::Device {
  public:
   Accelerator(fabric::FunctionIdentity identity, const FixedRegisters& fixed, AnonymousMemory memory,
-              std::uint64_t bytes_per_step);
+              std::uint64_t bytes_per_step, std::uint64_t unit);
 
   const fabric::FunctionIdentity& identity() const override { return identity_; }
   void attach(fabric::Requester& requester) override;
@@ -26,6 +27,7 @@ class Accelerator final : public fabric::Device {
   std::vector<fabric::MemoryWindow> windows() override;
   bool step() override;
   void reset() override;
+  [[nodiscard]] LinkPorts& links() { return links_; }
 
  private:
   void record(std::string what);
@@ -38,6 +40,7 @@ class Accelerator final : public fabric::Device {
   const fabric::FunctionIdentity identity_;
   AnonymousMemory backing_;
   fabric::Requester* requester_ = nullptr;
+  LinkPorts links_;  // the other ends may use backing_ until it is gone
   RegisterFile registers_;
   MemoryAccess memory_;
   std::vector<std::unique_ptr<Channel>> channels_;

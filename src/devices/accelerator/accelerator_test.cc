@@ -39,7 +39,7 @@ TEST(AcceleratorModel, SaysWhatItIs) {
       {.memory_bytes = 3 * kMiB, .window_bytes = kMiB, .copy_channels = 2, .compute_channels = 3, .ring_log2 = 9});
   EXPECT_EQ(host.device->identity().class_code, 0x120000u);
   EXPECT_EQ(host.get(0x00), 0x43415842u);
-  EXPECT_EQ(host.get(0x04), 0x00010000u);
+  EXPECT_EQ(host.get(0x04), 0x00010001u);
   EXPECT_EQ(host.get(0x08, 8), 3 * kMiB);
   EXPECT_EQ(host.get(0x10, 8), kMiB);
   EXPECT_EQ(host.get(0x18), 0x00090302u);
@@ -61,9 +61,10 @@ TEST(AcceleratorModel, RefusesSetupsThatCantBe) {
   EXPECT_FALSE(create_accelerator({.copy_channels = 0, .compute_channels = 0}));
   EXPECT_FALSE(create_accelerator({.copy_channels = 30, .compute_channels = 3}));
   EXPECT_FALSE(create_accelerator({.ring_log2 = 16}));
+  EXPECT_FALSE(create_accelerator({.links = 9}));
 }
 
-// Section 5 of the specification, byte for byte.
+// Section 6 of the specification, byte for byte.
 TEST(AcceleratorModel, TheWorkedExample) {
   TestHost host(kSmall);
   host.start(kCompute, 2);

@@ -119,7 +119,9 @@ void Channel::complete(CommandStatus status) {
     registers_.set_fault(number_, result, memory_.last_fault().was_write);
   } else if (status != CommandStatus::done) {
     result = 0;
-    if (status != CommandStatus::bus_error)
+    // Nor are these the host's mistakes: what it named may have gone, or have been taken back.
+    if (status != CommandStatus::bus_error && status != CommandStatus::link_down &&
+        status != CommandStatus::not_granted)
       report_(fmt::format("channel {}: command {:#06x} ended with status {}", number_,
                           current_.dword0.get(DescriptorDword0::id), static_cast<unsigned>(status)));
   }

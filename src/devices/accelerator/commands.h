@@ -30,6 +30,8 @@ enum class CommandStatus : std::uint8_t {
   out_of_memory = 3,  // a local address outside the memory
   page_fault = 4,
   bus_error = 5,
+  link_down = 6,
+  not_granted = 7,  // by the accelerator behind a link
 };
 
 struct DescriptorDword0 : base::Register<DescriptorDword0, 0, std::uint32_t> {

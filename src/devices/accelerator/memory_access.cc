@@ -29,8 +29,8 @@ CommandStatus status_of(Completion completion) {
 
 }  // namespace
 
-MemoryAccess::MemoryAccess(std::span<std::byte> memory)
-    : memory_(memory), bounce_(std::make_unique<std::byte[]>(kBounceBytes)) {}
+MemoryAccess::MemoryAccess(std::span<std::byte> memory, LinkPorts& links)
+    : memory_(memory), links_(links), bounce_(std::make_unique<std::byte[]>(kBounceBytes)) {}
 
 void MemoryAccess::set_root(TableRoot root) {
   if (root == root_) return;
@@ -48,7 +48,7 @@ CommandStatus MemoryAccess::read_entry(bool is_on_bus, std::uint64_t at, std::ui
   if (is_on_bus) return status_of(requester_->read({at}, into));
   const auto found = local_piece(at, sizeof entry);
   if (!found) return found.error();
-  if (found->bytes < sizeof entry) return CommandStatus::out_of_memory;
+  if (found->local.size() < sizeof entry) return CommandStatus::out_of_memory;
   std::memcpy(into.data(), found->local.data(), sizeof entry);
   return CommandStatus::done;
 }
@@ -90,9 +90,17 @@ CommandStatus MemoryAccess::look_up(Operand& operand, std::uint64_t address, Acc
 }
 
 MemoryAccess::PieceResult MemoryAccess::local_piece(std::uint64_t at, std::uint64_t bytes) const {
+  if (const std::uint64_t link = at >> kLinkAddressShift; link != 0) {
+    if (link > links_.count()) return std::unexpected(CommandStatus::out_of_memory);
+    const LinkPlace place{static_cast<std::uint32_t>(link - 1), at & ((std::uint64_t{1} << kLinkAddressShift) - 1)};
+    return Piece{.local = {},
+                 .link = place,
+                 .bus = {},
+                 .bytes = std::min(bytes, (std::uint64_t{1} << kLinkAddressShift) - place.offset)};
+  }
   if (at >= memory_.size()) return std::unexpected(CommandStatus::out_of_memory);
   const std::uint64_t most = std::min<std::uint64_t>(bytes, memory_.size() - at);
-  return Piece{.local = memory_.subspan(at, most), .bus = {}, .bytes = most};
+  return Piece{.local = memory_.subspan(at, most), .link = {}, .bus = {}, .bytes = most};
 }
 
 MemoryAccess::PieceResult MemoryAccess::piece(Operand& operand, std::uint64_t offset, std::uint64_t bytes,
@@ -101,16 +109,19 @@ MemoryAccess::PieceResult MemoryAccess::piece(Operand& operand, std::uint64_t of
   const std::uint64_t address = operand.start + offset;
   switch (operand.space) {
     case Space::local:
+      // From one peer's memory nothing goes on into the next.
+      if (address >> kLinkAddressShift != operand.start >> kLinkAddressShift)
+        return std::unexpected(CommandStatus::out_of_memory);
       return local_piece(address, bytes);
     case Space::bus:
       if (bytes - 1 > ~address) return std::unexpected(CommandStatus::bus_error);
-      return Piece{.local = {}, .bus = {address}, .bytes = bytes};
+      return Piece{.local = {}, .link = {}, .bus = {address}, .bytes = bytes};
     case Space::virtual_: {
       if (const auto found = look_up(operand, address, access); found != CommandStatus::done)
         return std::unexpected(found);
       const std::uint64_t within = address - operand.virtual_start;
       const std::uint64_t most = std::min(bytes, operand.bytes - within);
-      if (operand.is_on_bus) return Piece{.local = {}, .bus = {operand.target + within}, .bytes = most};
+      if (operand.is_on_bus) return Piece{.local = {}, .link = {}, .bus = {operand.target + within}, .bytes = most};
       return local_piece(operand.target + within, most);
     }
     case Space::none:
@@ -119,16 +130,26 @@ MemoryAccess::PieceResult MemoryAccess::piece(Operand& operand, std::uint64_t of
   return std::unexpected(CommandStatus::invalid_field);
 }
 
+CommandStatus MemoryAccess::fetch(const Piece& from, std::span<std::byte> into) {
+  if (from.link) return links_.fetch(from.link->port, from.link->offset, into);
+  if (from.local.empty()) return status_of(requester_->read(from.bus, into));
+  std::memcpy(into.data(), from.local.data(), into.size());
+  return CommandStatus::done;
+}
+
+CommandStatus MemoryAccess::store(const Piece& to, std::span<const std::byte> from) {
+  if (to.link) return links_.store(to.link->port, to.link->offset, from);
+  if (to.local.empty()) return status_of(requester_->write(to.bus, from));
+  std::memcpy(to.local.data(), from.data(), from.size());
+  return CommandStatus::done;
+}
+
 CommandStatus MemoryAccess::read(Operand& from, std::uint64_t offset, std::span<std::byte> into) {
   while (!into.empty()) {
     const auto found = piece(from, offset, into.size(), Access::read);
     if (!found) return found.error();
     const auto part = into.first(found->bytes);
-    if (!found->local.empty()) {
-      std::memcpy(part.data(), found->local.data(), part.size());
-    } else if (const auto moved = status_of(requester_->read(found->bus, part)); moved != CommandStatus::done) {
-      return moved;
-    }
+    if (const auto moved = fetch(*found, part); moved != CommandStatus::done) return moved;
     into = into.subspan(part.size());
     offset += part.size();
   }
@@ -140,11 +161,7 @@ CommandStatus MemoryAccess::write(Operand& to, std::uint64_t offset, std::span<c
     const auto found = piece(to, offset, from.size(), Access::write);
     if (!found) return found.error();
     const auto part = from.first(found->bytes);
-    if (!found->local.empty()) {
-      std::memcpy(found->local.data(), part.data(), part.size());
-    } else if (const auto moved = status_of(requester_->write(found->bus, part)); moved != CommandStatus::done) {
-      return moved;
-    }
+    if (const auto moved = store(*found, part); moved != CommandStatus::done) return moved;
     from = from.subspan(part.size());
     offset += part.size();
   }
@@ -159,7 +176,7 @@ MemoryAccess::BytesResult MemoryAccess::bytes(Operand& from, std::uint64_t offse
   return scratch.data();
 }
 
-// One bus request for each piece that is not local: the data goes straight between the memory and the bus.
+// One request for each piece that is not local: the data goes straight between the memory and the bus or the link.
 MemoryAccess::CopyResult MemoryAccess::copy(Operand& from, Operand& to, std::uint64_t offset, std::uint64_t bytes) {
   const auto source = piece(from, offset, bytes, Access::read);
   if (!source) return std::unexpected(source.error());
@@ -171,14 +188,14 @@ MemoryAccess::CopyResult MemoryAccess::copy(Operand& from, Operand& to, std::uin
     // They must not overlap; what comes of it when they do all the same is undefined, but here it is bytes.
     std::memmove(target->local.data(), source->local.data(), most);
   } else if (!source->local.empty()) {
-    moved = status_of(requester_->write(target->bus, source->local.first(most)));
+    moved = store(*target, source->local.first(most));
   } else if (!target->local.empty()) {
-    moved = status_of(requester_->read(source->bus, target->local.first(most)));
+    moved = fetch(*source, target->local.first(most));
   } else {
     most = std::min<std::uint64_t>(most, kBounceBytes);
     const std::span<std::byte> bounce(bounce_.get(), most);
-    moved = status_of(requester_->read(source->bus, bounce));
-    if (moved == CommandStatus::done) moved = status_of(requester_->write(target->bus, bounce));
+    moved = fetch(*source, bounce);
+    if (moved == CommandStatus::done) moved = store(*target, bounce);
   }
   if (moved != CommandStatus::done) return std::unexpected(moved);
   return most;

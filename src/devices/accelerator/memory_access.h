@@ -1,15 +1,17 @@
-// Memory as the engines see it: local, on the bus, or virtual through the page tables (docs/devices/accelerator.md,
-// sections 3 and 4). An operand is walked piece by piece, and a piece lies in one of the first two.
+// Memory as the engines see it: local, on the bus, behind a link, or virtual through the page tables
+// (docs/devices/accelerator.md, sections 3 to 5). An operand is walked piece by piece, and a piece lies in one of the first three.
 #pragma once
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "barter/memory.hpp"
 #include "devices/accelerator/commands.h"
+#include "devices/accelerator/links.h"
 #include "devices/accelerator/registers.h"
 #include "fabric/device.h"
 
@@ -23,7 +25,8 @@ struct PageFault {
 
 class MemoryAccess {
  public:
-  explicit MemoryAccess(std::span<std::byte> memory);
+  // The links outlive it.
+  MemoryAccess(std::span<std::byte> memory, LinkPorts& links);
   void attach(fabric::Requester& requester) { requester_ = &requester; }
   // What was read of older tables is forgotten.
   void set_root(TableRoot root);
@@ -42,9 +45,14 @@ class MemoryAccess {
     bool is_writable = false;
   };
 
-  // Contiguous memory of an operand: `local` or, where that is empty, `bytes` on the bus from `bus` on.
+  // Contiguous memory of an operand: `local` or, where that is empty, `bytes` behind a link or on the bus.
+  struct LinkPlace {
+    std::uint32_t port = 0;
+    std::uint64_t offset = 0;
+  };
   struct Piece {
     std::span<std::byte> local;
+    std::optional<LinkPlace> link;
     DmaAddress bus;
     std::uint64_t bytes = 0;
   };
@@ -69,14 +77,18 @@ class MemoryAccess {
   [[nodiscard]] CommandStatus read_entry(bool is_on_bus, std::uint64_t at, std::uint64_t& entry);
   [[nodiscard]] CommandStatus fault(std::uint64_t address, Access access);
   [[nodiscard]] PieceResult local_piece(std::uint64_t at, std::uint64_t bytes) const;
+  // All of a piece, which is as long as the other side.
+  [[nodiscard]] CommandStatus fetch(const Piece& from, std::span<std::byte> into);
+  [[nodiscard]] CommandStatus store(const Piece& to, std::span<const std::byte> from);
 
   static constexpr std::size_t kBounceBytes = 65536;
   std::span<std::byte> memory_;
+  LinkPorts& links_;
   fabric::Requester* requester_ = nullptr;
   TableRoot root_;
   std::uint64_t epoch_ = 1;  // moves when translations are to be forgotten
   PageFault fault_;
-  std::unique_ptr<std::byte[]> bounce_;  // from bus to bus
+  std::unique_ptr<std::byte[]> bounce_;  // where neither side is local
 };
 
 }  // namespace barter::devices::accelerator

@@ -14,7 +14,8 @@ constexpr std::uint64_t kKey = key(R::kOffset, sizeof(typename R::Word));
 
 }  // namespace
 
-RegisterFile::RegisterFile(const FixedRegisters& fixed, Report report) : fixed_(fixed), report_(std::move(report)) {}
+RegisterFile::RegisterFile(const FixedRegisters& fixed, LinkPorts& links, Report report)
+    : fixed_(fixed), links_(links), report_(std::move(report)) {}
 
 void RegisterFile::report(const char* what, std::uint64_t at, unsigned width_bytes) {
   report_(fmt::format("{} at {:#x}, {} bytes wide", what, at, width_bytes));
@@ -28,7 +29,7 @@ std::uint64_t RegisterFile::read(std::uint64_t at, unsigned width_bytes) {
     case kKey<Identity>:
       return Identity::kBxac;
     case kKey<Version>:
-      return Version::k1_0;
+      return Version::k1_1;
     case kKey<MemoryBytes>:
       return fixed_.memory_bytes;
     case kKey<WindowBytes>:
@@ -40,7 +41,9 @@ std::uint64_t RegisterFile::read(std::uint64_t at, unsigned width_bytes) {
           .with(Engines::copy, fixed_.copy_channels)
           .raw;
     case kKey<Links>:
-      return 0;
+      return Links{}.with(Links::ports, fixed_.links).raw;
+    case kKey<Unit>:
+      return links_.unit();
     case kKey<Control>: {
       const std::scoped_lock lock(mutex_);
       return Control{}.with(Control::enable, enable_).raw;
@@ -60,6 +63,7 @@ std::uint64_t RegisterFile::read(std::uint64_t at, unsigned width_bytes) {
     case kKey<Scratch>:
       return scratch_.load(std::memory_order_acquire);
     default:
+      if (const auto value = links_.read(at, width_bytes)) return *value;
       report("a read of no register", at, width_bytes);
       return 0;
   }
@@ -125,7 +129,8 @@ bool RegisterFile::write(std::uint64_t at, unsigned width_bytes, std::uint64_t v
       scratch_.store(static_cast<std::uint32_t>(value), std::memory_order_release);
       return false;
     default:
-      report("a write to no register, or to one that can't be written", at, width_bytes);
+      if (!links_.write(at, width_bytes, value))
+        report("a write to no register, or to one that can't be written", at, width_bytes);
       return false;
   }
 }

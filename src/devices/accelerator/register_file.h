@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 
+#include "devices/accelerator/links.h"
 #include "devices/accelerator/registers.h"
 
 namespace barter::devices::accelerator {
@@ -19,6 +20,7 @@ struct FixedRegisters {
   std::uint8_t copy_channels = 1;
   std::uint8_t compute_channels = 1;
   std::uint8_t ring_log2 = 1;  // of the longest ring
+  std::uint8_t links = 0;
   [[nodiscard]] std::uint32_t channels() const { return std::uint32_t{copy_channels} + compute_channels; }
 };
 
@@ -33,7 +35,8 @@ class RegisterFile {
  public:
   using Report = std::function<void(std::string)>;  // of a violation; called with no lock held
 
-  RegisterFile(const FixedRegisters& fixed, Report report);
+  // The links outlive it.
+  RegisterFile(const FixedRegisters& fixed, LinkPorts& links, Report report);
 
   // The host's side.
   [[nodiscard]] std::uint64_t read(std::uint64_t at, unsigned width_bytes);
@@ -91,6 +94,7 @@ class RegisterFile {
   void report(const char* what, std::uint64_t at, unsigned width_bytes);
 
   const FixedRegisters fixed_;
+  LinkPorts& links_;
   const Report report_;
   mutable std::mutex mutex_;  // a leaf: nothing is called with it held
   bool enable_ = false;       // guarded by mutex_, and so is the next

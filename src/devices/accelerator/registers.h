@@ -1,6 +1,7 @@
-// The accelerator's registers in BAR 0: docs/devices/accelerator.md, sections 1 and 2, in its order. The driver has a
+// The accelerator's registers in BAR 0: docs/devices/accelerator.md, sections 1, 2 and 5, in its order. The driver has a
 // transcription of its own, and tests/oracle a third one.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "base/register.h"
@@ -23,7 +24,7 @@ struct Identity : base::Register<Identity, 0x000, std::uint32_t, RegisterAccess:
   static constexpr std::uint32_t kBxac = 0x43415842;
 };
 struct Version : base::Register<Version, 0x004, std::uint32_t, RegisterAccess::read_only> {
-  static constexpr std::uint32_t k1_0 = 0x00010000;
+  static constexpr std::uint32_t k1_1 = 0x00010001;
 };
 struct MemoryBytes : base::Register<MemoryBytes, 0x008, std::uint64_t, RegisterAccess::read_only> {};
 struct WindowBytes : base::Register<WindowBytes, 0x010, std::uint64_t, RegisterAccess::read_only> {};
@@ -32,7 +33,9 @@ struct Engines : base::Register<Engines, 0x018, std::uint32_t, RegisterAccess::r
   static constexpr Bits<15, 8, std::uint8_t> compute{};
   static constexpr Bits<7, 0, std::uint8_t> copy{};
 };
-struct Links : base::Register<Links, 0x01c, std::uint32_t, RegisterAccess::read_only> {};
+struct Links : base::Register<Links, 0x01c, std::uint32_t, RegisterAccess::read_only> {
+  static constexpr Bits<3, 0, std::uint8_t> ports{};
+};
 struct Control : base::Register<Control, 0x020, std::uint32_t> {
   static constexpr Bit<0> enable{};
   static constexpr std::uint32_t kReserved = 0xfffffffe;
@@ -59,6 +62,7 @@ struct Invalidate : base::Register<Invalidate, 0x044, std::uint32_t> {
   static constexpr std::uint32_t kReserved = 0xfffffffe;
 };
 struct Scratch : base::Register<Scratch, 0x048, std::uint32_t> {};
+struct Unit : base::Register<Unit, 0x050, std::uint64_t, RegisterAccess::read_only> {};
 
 // Channel n's registers begin at kChannels + n * kChannelStride; offsets are from there.
 inline constexpr std::uint32_t kChannels = 0x1000;
@@ -82,5 +86,39 @@ struct ChannelStatus : base::Register<ChannelStatus, 0x20, std::uint32_t, Regist
 };
 struct Tail : base::Register<Tail, 0x24, std::uint32_t> {};
 struct CompletionHead : base::Register<CompletionHead, 0x28, std::uint32_t> {};
+
+// Section 5. Link n's registers begin at kLinks + n * kLinkStride; offsets are from there.
+inline constexpr std::uint32_t kMaxLinks = 8;
+inline constexpr unsigned kLinkAddressShift = 48;  // of the number of the link, in a local address
+inline constexpr std::uint64_t kLinks = 0x800;
+inline constexpr std::uint64_t kLinkStride = 0x40;
+
+struct LinkStatus : base::Register<LinkStatus, 0x00, std::uint32_t, RegisterAccess::read_only> {
+  static constexpr Bit<1> wired{};
+  static constexpr Bit<0> up{};
+};
+struct LinkControl : base::Register<LinkControl, 0x04, std::uint32_t> {
+  static constexpr Bit<0> enable{};
+  static constexpr std::uint32_t kReserved = 0xfffffffe;
+};
+struct PeerUnit : base::Register<PeerUnit, 0x08, std::uint64_t, RegisterAccess::read_only> {};
+struct PeerBytes : base::Register<PeerBytes, 0x10, std::uint64_t, RegisterAccess::read_only> {};
+struct PeerLink : base::Register<PeerLink, 0x18, std::uint32_t, RegisterAccess::read_only> {};
+struct LinkReadBytes : base::Register<LinkReadBytes, 0x20, std::uint64_t, RegisterAccess::read_only> {};
+struct LinkWrittenBytes : base::Register<LinkWrittenBytes, 0x28, std::uint64_t, RegisterAccess::read_only> {};
+
+// Those of its grants begin at kGrants + n * kGrantsStride; each has kGrantStride bytes.
+inline constexpr std::uint64_t kGrants = 0x4000;
+inline constexpr std::uint64_t kGrantsStride = 0x800;
+inline constexpr std::uint64_t kGrantStride = 0x10;
+inline constexpr std::size_t kGrantsOfLink = 128;
+
+struct GrantStart : base::Register<GrantStart, 0x0, std::uint64_t> {};
+struct GrantSize : base::Register<GrantSize, 0x8, std::uint64_t> {
+  static constexpr Bit<63> write{};
+  static constexpr Bit<62> read{};
+  static constexpr Bits<47, 0> bytes{};
+  static constexpr std::uint64_t kReserved = 0x3fff'0000'0000'0000;
+};
 
 }  // namespace barter::devices::accelerator

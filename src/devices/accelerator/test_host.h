@@ -105,12 +105,15 @@ class TestHost final : public fabric::Requester {
   void interrupt(unsigned vector) override { interrupts.push_back(vector); }
   void windows_changed() override { ++window_changes; }
   [[nodiscard]] bool may_master() const override { return may_master_now; }
-  [[nodiscard]] std::optional<BusAddress> bar_address(unsigned) const override { return std::nullopt; }
+  [[nodiscard]] std::optional<BusAddress> bar_address(unsigned) const override {
+    return is_on ? std::optional(BusAddress{0x2'0000'0000}) : std::nullopt;
+  }
 
   std::unique_ptr<fabric::Device> device;
   std::vector<unsigned> interrupts;
   int window_changes = 0;
   bool may_master_now = true;
+  bool is_on = true;
 
  private:
   static bool is_mine(std::uint64_t at, std::uint64_t bytes) {

@@ -10,6 +10,7 @@
 #include "drivers/accelerator/address_space.h"
 #include "drivers/accelerator/channel.h"
 #include "drivers/accelerator/device.h"
+#include "drivers/accelerator/links.h"
 
 namespace barter::drivers::accelerator {
 namespace {
@@ -25,6 +26,7 @@ class AcceleratorImpl final : public Accelerator, public ChannelOwner {
     if (auto opened = open_function(device_); !opened) return opened;
     is_up_ = true;  // from here on there is something to stop
     if (auto known = read_facts(device_); !known) return known;
+    links_ = std::make_unique<Links>(device_);
     if (auto off = disable(device_); !off) return off;
     if (auto on = enable(device_); !on) return on;
     if (!device_.options.use_interrupts) return {};
@@ -51,11 +53,13 @@ class AcceleratorImpl final : public Accelerator, public ChannelOwner {
   void pin_window() override { is_pinned_ = true; }
   [[nodiscard]] Result<std::unique_ptr<Channel>> create_channel(Kind kind, ChannelOptions options) override;
   [[nodiscard]] AddressSpace& address_space() override { return address_space_; }
+  [[nodiscard]] Links& links() override { return *links_; }
   void retire(std::uint32_t channel) override;
 
  private:
   Device device_;
   AddressSpace address_space_;
+  std::unique_ptr<Links> links_;  // once it is known how many there are
   std::array<bool, kMostChannels> used_{};
   bool is_up_ = false;
   bool is_pinned_ = false;

@@ -24,6 +24,7 @@
 namespace barter::drivers::accelerator {
 
 class AddressSpace;
+class Links;
 
 struct AcceleratorOptions {
   Duration ready_timeout = std::chrono::seconds(10);
@@ -37,6 +38,8 @@ struct AcceleratorFacts {
   std::uint32_t copy_channels = 0;
   std::uint32_t compute_channels = 0;
   std::uint32_t max_ring_entries = 0;
+  std::uint32_t link_ports = 0;
+  std::uint64_t unit = 0;  // what it calls itself; 0: it has no such number
 };
 
 struct ChannelOptions {
@@ -89,6 +92,8 @@ class Accelerator {
   [[nodiscard]] virtual Result<std::unique_ptr<Channel>> create_channel(Kind kind, ChannelOptions options) = 0;
   // The device's page tables. There is one address space; it lives as long as the accelerator.
   [[nodiscard]] virtual AddressSpace& address_space() = 0;
+  // Its links to other accelerators (links.h), disabled and with nothing granted at first.
+  [[nodiscard]] virtual Links& links() = 0;
 };
 
 }  // namespace barter::drivers::accelerator

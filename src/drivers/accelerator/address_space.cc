@@ -67,6 +67,10 @@ Result<void> AddressSpace::map_bus(Page page, DmaAddress address) {
   return map(page, {.address = address.value, .common = PageEntry{}.with(PageEntry::on_bus, true)});
 }
 
+Result<void> AddressSpace::map_link(Page page, LinkAddress address) {
+  return map(page, {.address = address.value, .common = {}});
+}
+
 Result<void> AddressSpace::map(const Page& page, Target target) {
   if (auto checked = check(page, target.address); !checked) return checked;
   target.common = target.common.with(PageEntry::valid, true)

@@ -37,6 +37,8 @@ class AddressSpace {
   // All numbers are multiples of 4 KiB. Superpages are used where all of them are aligned.
   [[nodiscard]] Result<void> map_local(Page page, std::uint64_t local_offset);
   [[nodiscard]] Result<void> map_bus(Page page, DmaAddress address);
+  // Memory of another accelerator behind a link.
+  [[nodiscard]] Result<void> map_link(Page page, LinkAddress address);
   [[nodiscard]] Result<void> unmap(std::uint64_t virtual_address);
 
   [[nodiscard]] std::size_t mappings() const { return mappings_.size(); }

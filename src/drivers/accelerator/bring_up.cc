@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "drivers/accelerator/device.h"
+#include "drivers/accelerator/links.h"
 #include "drivers/command_register.h"
 #include "pci/class_code.h"
 #include "pci/config_header.h"
@@ -33,6 +34,15 @@ Result<void> wait_ready(Device& device, bool ready) {
     return {};
   return fail(device.silence(ready ? "enabling the accelerator" : "disabling the accelerator",
                              fmt::format("STATUS.READY should be {:d}", ready)));
+}
+
+// What is left of an earlier user: nobody reaches anything by a link before it is granted anew.
+void close_links(Device& device) {
+  for (std::uint32_t port = 0; port < device.facts.link_ports; ++port) {
+    write(*device.registers, LinkControlRegister{}, link_place(port));
+    for (std::uint32_t grant = 0; grant < kGrantsOfLink; ++grant)
+      write(*device.registers, GrantSizeRegister{}, grant_place(port, grant));
+  }
 }
 
 }  // namespace
@@ -109,6 +119,13 @@ Result<void> read_facts(Device& device) {
     return lie(fmt::format("it claims {} copy and {} compute channels", facts.copy_channels, facts.compute_channels));
   if (ring_log2 == 0 || ring_log2 > kMaxRingLog2) return lie(fmt::format("it claims rings of 2^{} entries", ring_log2));
   facts.max_ring_entries = 1u << ring_log2;
+  facts.link_ports = read<LinkPortCount>(registers).get(LinkPortCount::ports);
+  if (facts.link_ports > kMostLinks) return lie(fmt::format("it claims {} links", facts.link_ports));
+  if (facts.link_ports != 0 && facts.memory_bytes > std::uint64_t{1} << kLinkAddressShift)
+    return lie(
+        fmt::format("it claims links and a memory of {} bytes, which their addresses can't name", facts.memory_bytes));
+  // Older ones have no such register.
+  if (facts.link_ports != 0) facts.unit = read<UnitRegister>(registers).raw;
   device.control_offset = std::min(facts.window_bytes, facts.memory_bytes) - kUnitBytes;
   return {};
 }
@@ -123,6 +140,7 @@ Result<void> enable(Device& device) {
   write(*device.registers, WindowBaseRegister{});
   device.window_base = 0;
   write(*device.registers, TableRootRegister{});
+  close_links(device);
   write(*device.registers, ControlRegister{}.with(ControlRegister::enable, true));
   return wait_ready(device, true);
 }

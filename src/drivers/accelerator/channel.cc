@@ -65,10 +65,17 @@ std::uint64_t destination_alignment(Opcode opcode) {
   return opcode == Opcode::add ? 4 : 8;
 }
 
-bool fits(Operand operand, std::uint64_t bytes, std::uint64_t alignment, std::uint64_t memory_bytes) {
+// Where the memory ends in which a local address lies: the own one, or that behind a link, whose size only its owner knows.
+std::uint64_t end_of(std::uint64_t address, const AcceleratorFacts& facts) {
+  const std::uint64_t link = address >> kLinkAddressShift;
+  if (link == 0) return facts.memory_bytes;
+  return link <= facts.link_ports ? (link + 1) << kLinkAddressShift : 0;
+}
+
+bool fits(Operand operand, std::uint64_t bytes, std::uint64_t alignment, const AcceleratorFacts& facts) {
   if (operand.space() == Operand::Space::none) return bytes == 0;
   if (bytes == 0 || operand.address() % alignment != 0) return false;
-  const std::uint64_t end = operand.space() == Operand::Space::local            ? memory_bytes
+  const std::uint64_t end = operand.space() == Operand::Space::local            ? end_of(operand.address(), facts)
                             : operand.space() == Operand::Space::virtual_memory ? std::uint64_t{1} << 48
                                                                                 : ~std::uint64_t{0};
   return operand.address() <= end && bytes <= end - operand.address();
@@ -86,7 +93,9 @@ std::string describe_status(std::uint8_t status) {
                                     "invalid field in the command",
                                     "a local address outside the memory",
                                     "page fault",
-                                    "the bus did not carry out a request"};
+                                    "the bus did not carry out a request",
+                                    "a link was not up",
+                                    "the accelerator behind a link did not grant the access"};
   if (status < std::size(kWords)) return fmt::format("{} (status {})", kWords[status], status);
   return fmt::format("status {}, which no specification has", status);
 }
@@ -147,11 +156,11 @@ Result<void> ChannelImpl::check(const Command& command) const {
         ErrorCode::invalid_argument, kSubmitting,
         fmt::format("a count of {:#x} or parameter of {:#x} is not possible", command.count, command.parameter)));
   const bool has_destination = !extents->destination_is_optional || command.destination.space() != Operand::Space::none;
-  const std::uint64_t memory = device.facts.memory_bytes;
-  if (!fits(command.source, extents->source, source_alignment(command.opcode), memory) ||
-      !fits(command.second, extents->second, second_alignment(command.opcode), memory) ||
+  const AcceleratorFacts& facts = device.facts;
+  if (!fits(command.source, extents->source, source_alignment(command.opcode), facts) ||
+      !fits(command.second, extents->second, second_alignment(command.opcode), facts) ||
       !fits(command.destination, has_destination ? extents->destination : 0, destination_alignment(command.opcode),
-            memory))
+            facts))
     return fail(device.error(ErrorCode::out_of_range, kSubmitting,
                              "an operand is missing, is not used, is not aligned, or ends outside its memory"));
   return {};
@@ -232,7 +241,7 @@ bool ChannelImpl::accept(std::uint32_t place, std::uint32_t word, std::uint64_t 
   const bool is_known = index < slots_.size() && slots_[index].is_open && slots_[index].next_id == id;
   const bool is_true = is_known && where.get(CompletionPlace::channel) == parts_.number &&
                        where.get(CompletionPlace::head) < parts_.entries && what.get(CompletionWord::zero) == 0 &&
-                       what.get(CompletionWord::status) <= 5;
+                       what.get(CompletionWord::status) <= 7;
   if (!is_true) {
     break_with(parts_.device.error(
         ErrorCode::device_failed, kPolling,

@@ -20,7 +20,7 @@ enum class Opcode : std::uint8_t {
 };
 enum class Kind : std::uint8_t { copy, compute };  // of channel
 
-// Where bytes of a command are. Made by the three functions, so that kinds of address don't get mixed up.
+// Where bytes of a command are. Made by the four functions, so that kinds of address don't get mixed up.
 class Operand {
  public:
   enum class Space : std::uint8_t { local = 0, bus = 1, virtual_memory = 2, none = 3 };
@@ -31,6 +31,12 @@ class Operand {
   static constexpr Operand bus(DmaAddress address) { return {Space::bus, address.value}; }
   // An address of the accelerator's page tables (address_space.h).
   static constexpr Operand virtual_memory(std::uint64_t address) { return {Space::virtual_memory, address}; }
+  // Memory of another accelerator behind a link (links.h). To the device it is a local address, whose highest bits tell.
+  static constexpr Operand link(LinkAddress address) { return {Space::local, address.value}; }
+  // A part of a mapping: what its kind of segment says.
+  static constexpr Operand segment(const DmaSegment& segment) {
+    return segment.kind == SegmentKind::link ? link({segment.address.value}) : bus(segment.address);
+  }
   [[nodiscard]] constexpr Space space() const { return space_; }
   [[nodiscard]] constexpr std::uint64_t address() const { return address_; }
 

@@ -9,6 +9,7 @@
 #include "drivers/accelerator/accelerator.h"
 #include "drivers/accelerator/address_space.h"
 #include "drivers/accelerator/fake_accelerator.h"
+#include "drivers/accelerator/links.h"
 #include "drivers/function_importer.h"
 #include "peer/dma_domain.h"
 
@@ -57,7 +58,7 @@ TEST_F(HostileAccelerator, TheFakeIsHonestAtFirst) {
 }
 
 TEST_F(HostileAccelerator, BringUpBelievesNothingAbsurd) {
-  const std::array<std::pair<std::uint64_t, std::uint64_t>, 16> lies = {{{0x00, 0x12345678},
+  const std::array<std::pair<std::uint64_t, std::uint64_t>, 18> lies = {{{0x00, 0x12345678},
                                                                          {0x00, 0xffffffff},
                                                                          {0x04, 0x00020000},
                                                                          {0x08, 0},
@@ -70,6 +71,8 @@ TEST_F(HostileAccelerator, BringUpBelievesNothingAbsurd) {
                                                                          {0x18, 0x00000101},
                                                                          {0x18, 0x00100101},
                                                                          {0x18, 0xffffffff},
+                                                                         {0x1c, 9},
+                                                                         {0x1c, 0xffffffff},
                                                                          {0x24, 0xffffffff},
                                                                          {0x24, 2},
                                                                          {0x24, 3}}};
@@ -131,7 +134,7 @@ TEST_F(HostileAccelerator, CompletionsAreNotFollowedBlindly) {
   const std::array<void (*)(FakeCompletion&), 8> lies = {+[](FakeCompletion& entry) { entry.word ^= 0x0001; },
                                                          +[](FakeCompletion& entry) { entry.word ^= 0x1000; },
                                                          +[](FakeCompletion& entry) { entry.word ^= 0x0fff; },
-                                                         +[](FakeCompletion& entry) { entry.word |= 0x00060000; },
+                                                         +[](FakeCompletion& entry) { entry.word |= 0x00080000; },
                                                          +[](FakeCompletion& entry) { entry.word |= 0x01000000; },
                                                          +[](FakeCompletion& entry) { entry.place |= 0x8000; },
                                                          +[](FakeCompletion& entry) { entry.place ^= 0x00010000; },
@@ -165,6 +168,7 @@ TEST_F(HostileAccelerator, LostCommandsTimeOutAndErrorsAreTold) {
   EXPECT_EQ(one_command(**other).error().code, ErrorCode::device_failed);
   device_->lies.clear();
   EXPECT_EQ(describe_status(5), "the bus did not carry out a request (status 5)");
+  EXPECT_EQ(describe_status(7), "the accelerator behind a link did not grant the access (status 7)");
   EXPECT_EQ(describe_status(77), "status 77, which no specification has");
 }
 
@@ -180,6 +184,48 @@ TEST_F(HostileAccelerator, IsolationSaysWhetherItTook) {
   EXPECT_EQ(importer.isolate().error().code, ErrorCode::device_failed);
   device_->is_gone = true;
   EXPECT_TRUE(importer.isolate()) << "what is gone makes no requests";
+}
+
+TEST_F(HostileAccelerator, LinksAreNotBelievedBlindly) {
+  device_->lies[0x1c] = 2;
+  auto made = bring_up();
+  ASSERT_TRUE(made) << made.error().message();
+  Links& links = (*made)->links();
+  ASSERT_EQ(links.count(), 2u);
+  EXPECT_FALSE(links.state(0)->is_wired);
+  EXPECT_TRUE(links.enable(1, true));
+  device_->lies[0x844] = 0;
+  EXPECT_EQ(links.enable(1, true).error().code, ErrorCode::device_failed);
+  device_->lies[0x800] = 1;
+  EXPECT_EQ(links.wait_until_down(0).error().code, ErrorCode::timed_out);
+  // Grants: what does not read back is not granted, and what does not close is not used again.
+  EXPECT_EQ(links.grant(0, {0x30000, 0x20000}, Access::read).error().code, ErrorCode::out_of_range);
+  const auto first = links.grant(0, {0x1000, 0x1000}, Access::read_write);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(device_->load(0x4008, 8), 0xc000'0000'0000'1000u);
+  device_->lies[0x4018] = 0x1000;
+  EXPECT_EQ(links.grant(0, {0x1000, 0x1000}, Access::read).error().code, ErrorCode::device_failed);
+  device_->lies[0x4008] = 0xc000'0000'0000'1000;
+  EXPECT_EQ(links.revoke(0, *first).error().code, ErrorCode::device_failed);
+  EXPECT_EQ(links.granted(0), 1u);
+  device_->lies.clear();
+  EXPECT_EQ(*links.grant(0, {0, 1}, Access::write), 1u);
+  for (std::size_t more = 2; more < kGrantsOfLink; ++more) EXPECT_TRUE(links.grant(0, {0, 1}, Access::write));
+  EXPECT_EQ(links.grant(0, {0, 1}, Access::write).error().code, ErrorCode::exhausted);
+  EXPECT_TRUE(links.grant(1, {0, 1}, Access::write)) << "each link has its own";
+  // A command may name what is behind a port that is there, and no other.
+  auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
+  ASSERT_TRUE(channel);
+  const auto to = [](std::uint32_t port, std::uint64_t offset) {
+    return copy({.from = Operand::local(0), .to = Operand::link(Links::address(port, offset)), .bytes = 8});
+  };
+  EXPECT_TRUE((*channel)->submit(to(1, 0x123)));
+  EXPECT_EQ((*channel)->submit(to(2, 0)).error().code, ErrorCode::out_of_range);
+  EXPECT_EQ((*channel)->submit(to(0, 0xffff'ffff'fffc)).error().code, ErrorCode::out_of_range);
+  device_->is_gone = true;
+  EXPECT_EQ(links.state(0).error().code, ErrorCode::device_gone);
+  EXPECT_TRUE(links.revoke(0, 1)) << "what is gone lets nobody in";
+  EXPECT_TRUE(links.wait_until_down(0));
 }
 
 }  // namespace

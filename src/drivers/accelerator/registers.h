@@ -1,5 +1,5 @@
 // What the driver knows of the accelerator: docs/devices/accelerator.md, transcribed for this side. Registers are in
-// section 2, what lies in rings in section 3, page table entries in section 4.
+// section 2, what lies in rings in section 3, page table entries in section 4, links in section 5.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +30,9 @@ struct EngineCounts : base::Register<EngineCounts, 0x18, std::uint32_t, Register
   static constexpr Bits<15, 8> compute_channels{};
   static constexpr Bits<20, 16> longest_ring_log2{};
 };
+struct LinkPortCount : base::Register<LinkPortCount, 0x1c, std::uint32_t, RegisterAccess::read_only> {
+  static constexpr Bits<3, 0> ports{};
+};
 struct ControlRegister : base::Register<ControlRegister, 0x20, std::uint32_t> {
   static constexpr Bit<0> enable{};
 };
@@ -43,6 +46,8 @@ struct TableRootRegister : base::Register<TableRootRegister, 0x30, std::uint64_t
 struct InvalidateRegister : base::Register<InvalidateRegister, 0x44, std::uint32_t> {
   static constexpr Bit<0> asked{};
 };
+
+struct UnitRegister : base::Register<UnitRegister, 0x50, std::uint64_t, RegisterAccess::read_only> {};
 
 // Those of a channel, as offsets from its own place.
 [[nodiscard]] constexpr BarOffset channel_place(std::uint32_t channel) {
@@ -127,6 +132,33 @@ struct PageEntry : base::Register<PageEntry, 0, std::uint64_t> {
   static constexpr Bit<2> on_bus{};
   static constexpr Bit<7> leaf{};
   static constexpr Bits<51, 12> page{};
+};
+
+// Section 5.
+inline constexpr std::uint32_t kMostLinks = 8;
+inline constexpr unsigned kLinkAddressShift = 48;
+[[nodiscard]] constexpr BarOffset link_place(std::uint32_t port) { return {0x800 + std::uint64_t{port} * 0x40}; }
+struct LinkStatusRegister : base::Register<LinkStatusRegister, 0x00, std::uint32_t, RegisterAccess::read_only> {
+  static constexpr Bit<0> up{};
+  static constexpr Bit<1> wired{};
+};
+struct LinkControlRegister : base::Register<LinkControlRegister, 0x04, std::uint32_t> {
+  static constexpr Bit<0> enable{};
+};
+struct PeerUnitRegister : base::Register<PeerUnitRegister, 0x08, std::uint64_t, RegisterAccess::read_only> {};
+struct PeerSize : base::Register<PeerSize, 0x10, std::uint64_t, RegisterAccess::read_only> {};
+struct PeerPortRegister : base::Register<PeerPortRegister, 0x18, std::uint32_t, RegisterAccess::read_only> {};
+struct LinkReadCounter : base::Register<LinkReadCounter, 0x20, std::uint64_t, RegisterAccess::read_only> {};
+struct LinkWrittenCounter : base::Register<LinkWrittenCounter, 0x28, std::uint64_t, RegisterAccess::read_only> {};
+
+[[nodiscard]] constexpr BarOffset grant_place(std::uint32_t port, std::uint32_t grant) {
+  return {0x4000 + std::uint64_t{port} * 0x800 + std::uint64_t{grant} * 0x10};
+}
+struct GrantStartRegister : base::Register<GrantStartRegister, 0x0, std::uint64_t> {};
+struct GrantSizeRegister : base::Register<GrantSizeRegister, 0x8, std::uint64_t> {
+  static constexpr Bits<47, 0> bytes{};
+  static constexpr Bit<62> read{};
+  static constexpr Bit<63> write{};
 };
 
 }  // namespace barter::drivers::accelerator

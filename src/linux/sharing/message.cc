@@ -214,7 +214,7 @@ void access(Walk& walk, Any& value) {
 }
 template <class Walk, class Any>
 void route(Walk& walk, Any& value) {
-  walk.choice(value, Route::unknown, Route::not_supported);
+  walk.choice(value, Route::unknown, Route::link);
 }
 template <class Walk, class Any>
 void hold(Walk& walk, Any& value) {

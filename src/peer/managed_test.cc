@@ -363,11 +363,13 @@ TEST_F(ManagedUnderThreads, NothingIsLost) {
   add(nic_);
   constexpr std::uint64_t kUsed = 24;
   constexpr int kRounds = 300;
+  constexpr int kMoves = 20;  // at least, while the others are at it
+  std::atomic<int> moves = 0;
   std::atomic<int> running = 3;
   std::vector<std::thread> threads;
   for (std::uint64_t thread = 0; thread < 2; ++thread)
     threads.emplace_back([&, thread] {
-      for (int round = 1; round <= kRounds; ++round) {
+      for (int round = 1; round <= kRounds || moves < kMoves; ++round) {
         const std::uint64_t page = thread + 2 * (static_cast<std::uint64_t>(round) % (kUsed / 2));
         EXPECT_TRUE(load(page));
       }
@@ -375,7 +377,7 @@ TEST_F(ManagedUnderThreads, NothingIsLost) {
     });
   threads.emplace_back([&] {
     // DMA has pages of its own: what it writes is read back through a mapping made later.
-    for (int round = 1; round <= kRounds; ++round) {
+    for (int round = 1; round <= kRounds || moves < kMoves; ++round) {
       auto mapping = memory_->map(nic_, {.offset = kUsed * kPageBytes, .bytes = kUsed * kPageBytes}, 60s);
       ASSERT_TRUE(mapping) << mapping.error().message();
       auto leases = mapping->lease();
@@ -391,7 +393,6 @@ TEST_F(ManagedUnderThreads, NothingIsLost) {
     }
     --running;
   });
-  std::uint64_t moves = 0;
   for (std::uint64_t turn = 0; running != 0; ++turn) {
     Exporter& device = turn % 2 == 0 ? static_cast<Exporter&>(gpu_) : other_;
     EXPECT_TRUE(memory_->move_to(device, pages(turn % 7, kUsed * 2 - 7), 60s));
@@ -401,7 +402,6 @@ TEST_F(ManagedUnderThreads, NothingIsLost) {
     ++moves;
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_GT(moves, 0u);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ constexpr compute::Options kStay{.placement = Placement::stay};
 class Compute : public testing::TestWithParam<std::tuple<const char*, bool>> {
  protected:
   void SetUp() override {
-    if (barter::contract::kUnderThreadSanitizer && !std::get<1>(GetParam()))
+    if (barter::contract::is_under_thread_sanitizer() && !std::get<1>(GetParam()))
       GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
     auto machine = barter::Machine::open(std::get<0>(GetParam()), {.threaded = std::get<1>(GetParam())});
     ASSERT_TRUE(machine) << machine.error().message();

@@ -147,7 +147,7 @@ TEST_P(FaultSourceContract, OpeningWhatIsOpenChangesNothing) {
 }
 
 TEST_P(FaultSourceContract, ATouchOfALostPageEndsAndDoesNotHang) {
-  if (kUnderThreadSanitizer) GTEST_SKIP() << kNotUnderThreadSanitizer;
+  if (is_under_thread_sanitizer()) GTEST_SKIP() << kNotUnderThreadSanitizer;
   std::atomic<bool> is_renewed = false;
   ASSERT_TRUE(source().start([&](std::uint64_t page) {
     ++faults_;

@@ -24,7 +24,7 @@ using barter::PageState;
 class ManagedMemory : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
-    if (barter::contract::kUnderThreadSanitizer && !GetParam())
+    if (barter::contract::is_under_thread_sanitizer() && !GetParam())
       GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
     auto machine = barter::Machine::open("ai-server", {.threaded = GetParam()});
     ASSERT_TRUE(machine) << machine.error().message();
@@ -246,7 +246,7 @@ int memory_that_moves() {
 }
 
 TEST(ManagedMemoryGuide, ItsExampleRuns) {
-  if (barter::contract::kUnderThreadSanitizer) GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
+  if (barter::contract::is_under_thread_sanitizer()) GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
   auto machine = barter::Machine::open("two-nvme");
   if (auto memory = barter::ManagedMemory::create(*machine, 4_KiB); !memory)
     GTEST_SKIP() << "skipped: " << memory.error().message();

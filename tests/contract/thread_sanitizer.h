@@ -2,19 +2,12 @@
 // what it orders for a race. Tests that have nothing else to order them are skipped under it, and say so.
 #pragma once
 
+// The start of ThreadSanitizer's own library, in programs that have it.
+extern "C" __attribute__((weak)) void __tsan_init();
+
 namespace barter::contract {
 
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool kUnderThreadSanitizer = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool kUnderThreadSanitizer = true;
-#else
-inline constexpr bool kUnderThreadSanitizer = false;
-#endif
-#else
-inline constexpr bool kUnderThreadSanitizer = false;
-#endif
+[[nodiscard]] inline bool is_under_thread_sanitizer() { return &__tsan_init != nullptr; }
 inline constexpr const char* kNotUnderThreadSanitizer =
     "skipped: ThreadSanitizer does not see that a page fault orders threads";
 

@@ -1,6 +1,8 @@
 #include "cli/verb_run.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -67,6 +69,13 @@ Result<WorkloadReport> run(const RunArguments& arguments) {
   return run_workload(arguments.name, *machine, {.bytes = bytes, .policy = *policy, .seed = arguments.seed});
 }
 
+// A count is written as the whole number that it is.
+nlohmann::ordered_json number(double value) {
+  constexpr double kMostWhole = 9007199254740992;  // 2^53
+  if (std::trunc(value) == value && std::abs(value) < kMostWhole) return static_cast<std::int64_t>(value);
+  return value;
+}
+
 }  // namespace
 
 int run_run(const RunArguments& arguments) {
@@ -103,7 +112,7 @@ std::string workload_report_json(const WorkloadReport& report) {
       {"bytes", report.bytes},       {"host_memory_bytes", report.host_memory_bytes},
       {"verified", report.verified}, {"seconds", report.seconds},
   };
-  for (const WorkloadMeasure& measure : report.measures) json[measure.name] = measure.value;
+  for (const WorkloadMeasure& measure : report.measures) json[measure.name] = number(measure.value);
   Json parts = Json::array();
   for (const WorkloadPart& part : report.parts)
     parts.push_back({{"name", part.name},

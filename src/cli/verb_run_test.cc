@@ -40,6 +40,7 @@ TEST(RunVerb, GivesTheKeysOfEveryWorkload) {
   EXPECT_EQ(json.at("host_memory_bytes"), 0);
   EXPECT_EQ(json.at("verified"), true);
   EXPECT_GT(json.at("seconds"), 0);
+  EXPECT_TRUE(json.at("files").is_number_integer()) << json.at("files");
   EXPECT_EQ(json.at("files"), json.at("parts").size());
   EXPECT_EQ(json.at("parts").at(0).at("route"), "peer");
 }

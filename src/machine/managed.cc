@@ -7,6 +7,7 @@
 
 #include "barter/managed.hpp"
 #include "linux/userfault/user_fault.h"
+#include "peer/pages.h"
 
 namespace barter {
 
@@ -31,7 +32,7 @@ Result<ManagedMemory> ManagedMemory::create(const Machine& machine, std::uint64_
                  .doing = kMaking,
                  .subject = state.name(),
                  .why = fmt::format("{} bytes are not from 1 to {}", bytes, linux_os::kMaxFaultedBytes)});
-  const std::uint64_t whole = bytes + (-bytes % peer::kPageBytes);
+  const std::uint64_t whole = peer::whole_pages(bytes);
   auto room = state.backend().host_room(whole);
   if (!room) return std::unexpected(std::move(room.error()));
   auto unit = std::make_unique<machine::ManagedUnit>(machine.state(), std::move(*room));

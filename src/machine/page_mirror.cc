@@ -9,13 +9,15 @@
 
 #include "base/clock.h"
 #include "peer/managed_pages.h"
+#include "peer/pages.h"
 
 namespace barter::machine {
 namespace {
 
 namespace gpu = drivers::accelerator;
 
-constexpr std::uint64_t kPageBytes = 4096;
+using peer::kPageBytes;
+
 constexpr const char* kShowing = "showing memory to the accelerator";
 
 Access both(Access one, Access other) {
@@ -126,14 +128,16 @@ Result<PageMirror::Held> PageMirror::hold(peer::Exchange& exchange, std::span<co
   const bool in_time = base::wait_until(clock, end, [&] {
     held = Held{};
     for (const Shown& piece : pieces) {
-      if (find(piece) == nullptr || find(piece)->is_revoked()) {
+      const Shown* shown = find(piece);
+      if (shown == nullptr || shown->is_revoked()) {
         Shown anew{.start = piece.start, .end = piece.end, .access = piece.access, .managed = {}, .regions = {}};
         if (auto done = show(exchange, anew, deadline); !done) {
           held = std::unexpected(std::move(done.error()));
           return true;
         }
+        shown = &shown_.back();
       }
-      if (!find(piece)->lease(*held)) return false;  // its pages have moved meanwhile
+      if (!shown->lease(*held)) return false;  // its pages have moved meanwhile
     }
     return true;
   });

@@ -5,13 +5,11 @@
 #include <fmt/format.h>
 
 #include "drivers/accelerator/address_space.h"
+#include "peer/pages.h"
 
 namespace barter::drivers::accelerator {
-namespace {
 
-constexpr std::uint64_t kPageBytes = 4096;
-
-}  // namespace
+using peer::kPageBytes;
 
 Result<DmaAddress> PageTableDomain::map(BusAddress, std::uint64_t, Access) {
   return fail({.code = ErrorCode::unsupported,
@@ -45,7 +43,7 @@ Result<DmaAddress> PageTableDomain::map_at(const Placed& placed) {
                  .subject = accelerator_.function().bdf().to_string(),
                  .why = fmt::format("{:#x} and {:#x} are at different places in their pages", placed.at.value,
                                     placed.target.value)});
-  const std::uint64_t bytes = (in_page + placed.bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  const std::uint64_t bytes = peer::whole_pages(in_page + placed.bytes);
   const AddressSpace::Page page{.virtual_address = placed.at.value - in_page, .bytes = bytes, .access = placed.access};
   const std::lock_guard lock(mutex_);
   AddressSpace& space = accelerator_.address_space();

@@ -23,8 +23,8 @@ std::optional<std::string> link_name(const fs::path& link) {
   return target.filename().string();
 }
 
-// Drivers that leave DMA to whoever uses the function: the kernel lets them into a group that user space owns. (pci-stub is one of
-// Linux's own: it holds a function and does nothing with it.)
+// Drivers that leave DMA to whoever uses the function: the kernel lets them into a group that user space owns.
+// (pci-stub is one of Linux's own: it holds a function and does nothing with it.)
 bool leaves_dma_alone(std::string_view driver) {
   return driver == "vfio-pci" || driver == "pcieport" || driver == "pci-stub" || driver.starts_with("vfio-pci-") ||
          driver.ends_with("-vfio-pci");

@@ -44,12 +44,18 @@ Result<void> PageMirror::Shown::lease(Held& held) const {
   return {};
 }
 
-bool PageMirror::Shown::is_revoked() const {
-  return std::ranges::any_of(regions, &Mapping::is_revoked) ||
-         std::ranges::any_of(managed, [](const ManagedMapping& mapping) {
-           return std::ranges::any_of(mapping.parts(),
-                                      [](const ManagedPart& part) { return part.mapping.is_revoked(); });
+bool PageMirror::Shown::any_of(bool (*property)(const Mapping&)) const {
+  return std::ranges::any_of(regions, property) || std::ranges::any_of(managed, [&](const ManagedMapping& mapping) {
+           return std::ranges::any_of(mapping.parts(), property, &ManagedPart::mapping);
          });
+}
+
+bool PageMirror::Shown::is_revoked() const {
+  return any_of([](const Mapping& mapping) { return mapping.is_revoked(); });
+}
+
+bool PageMirror::Shown::goes_by_link() const {
+  return any_of([](const Mapping& mapping) { return mapping.route() == Route::link; });
 }
 
 // What is wanted, in order; memory in one page is one piece, because a page is shown once.
@@ -154,6 +160,14 @@ bool PageMirror::was_taken_back(std::span<const Wanted> wanted) const {
     const Shown* const shown = find(piece);
     return shown == nullptr || shown->is_revoked();
   });
+}
+
+bool PageMirror::forget_links(std::span<const Wanted> wanted) {
+  bool any = false;
+  for (const Shown& piece : pieces_of(wanted))
+    any |= std::erase_if(
+               shown_, [&](const Shown& shown) { return shown.shares_page_with(piece) && shown.goes_by_link(); }) != 0;
+  return any;
 }
 
 Result<gpu::CommandResult> PageMirror::run(gpu::Kind kind, const gpu::Command& command) {

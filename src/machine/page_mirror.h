@@ -15,8 +15,8 @@
 #include "barter/memory.hpp"
 #include "barter/result.hpp"
 #include "drivers/accelerator/accelerator.h"
+#include "drivers/accelerator/engine_importer.h"
 #include "drivers/accelerator/page_table_domain.h"
-#include "drivers/function_importer.h"
 #include "peer/exchange.h"
 #include "peer/pointers.h"
 
@@ -46,6 +46,9 @@ class PageMirror {
   [[nodiscard]] Result<Held> hold(peer::Exchange& exchange, std::span<const Wanted> wanted, Duration deadline);
   // Has something of it been taken back since it was shown?
   [[nodiscard]] bool was_taken_back(std::span<const Wanted> wanted) const;
+  // Takes away what of it is reached by links, which may be down by now, so that the next use looks for a way anew. False: nothing
+  // is. No command may be under way.
+  [[nodiscard]] bool forget_links(std::span<const Wanted> wanted);
   // One command, from its submission to its end. After an error the channel is made anew for the next one.
   [[nodiscard]] Result<drivers::accelerator::CommandResult> run(drivers::accelerator::Kind kind,
                                                                 const drivers::accelerator::Command& command);
@@ -61,6 +64,8 @@ class PageMirror {
     [[nodiscard]] bool shares_page_with(const Shown& other) const;
     [[nodiscard]] Result<void> lease(Held& held) const;
     [[nodiscard]] bool is_revoked() const;
+    [[nodiscard]] bool goes_by_link() const;
+    [[nodiscard]] bool any_of(bool (*property)(const Mapping&)) const;
   };
   [[nodiscard]] static std::vector<Shown> pieces_of(std::span<const Wanted> wanted);
   [[nodiscard]] Result<void> show(peer::Exchange& exchange, Shown& piece, Duration deadline);
@@ -70,7 +75,7 @@ class PageMirror {
 
   drivers::accelerator::Accelerator& accelerator_;
   drivers::accelerator::PageTableDomain domain_;
-  drivers::FunctionImporter importer_;
+  drivers::accelerator::EngineImporter importer_;
   std::vector<Shown> shown_;  // what was used last, last
   std::unique_ptr<drivers::accelerator::Channel> copies_;
   std::unique_ptr<drivers::accelerator::Channel> computes_;

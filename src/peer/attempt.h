@@ -62,6 +62,7 @@ struct Core::Attempt {
   bool guarded = false;     // and no request gets by without meeting it
   DmaAddress address;
   std::optional<std::size_t> interconnect;  // the way is one of these, and not PCIe
+  LinkAddress link;                         // what it calls the memory, once it is open
   bool pcie_only = false;                   // do not look for one
   std::string why_no_interconnect;          // what is wrong with one that joins the two; empty: none does
   bool could_not_open = false;              // the way by the interconnect; PCIe's is left

@@ -161,6 +161,7 @@ class Core : public std::enable_shared_from_this<Core> {
                                                         std::string* why_down = nullptr) const;
   void choose_interconnect(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> open_way(Attempt& attempt);
+  [[nodiscard]] std::optional<NotMapped> place_way(Attempt& attempt);
   void close_way(Attempt& attempt);
 
   // routes.cc
@@ -178,6 +179,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void cut_off(const Taken& taken, TakeBack& work);
   void unmap(Lock& lock, MappingState& mapping, TakeBack* work);
   void forget_address(Lock& lock, MappingState& mapping, TakeBack* work);
+  void forget_in_domain(Lock& lock, MappingState& mapping, TakeBack* work);
   void close_way(Lock& lock, MappingState& mapping, TakeBack* work);
   void isolate(Lock& lock, MappingState& mapping, TakeBack* work);
   void finish(MappingState& mapping);
@@ -215,6 +217,8 @@ class Core : public std::enable_shared_from_this<Core> {
   std::unordered_map<std::pair<Bdf, Bdf>, RouteAnswer, PairHash> routes_;
   std::uint64_t routes_epoch_ = 0;
   std::unordered_map<const MappingState*, std::vector<MemoryRange>> parts_;  // of mappings granted in more than one
+  std::unordered_map<const MappingState*, LinkAddress>
+      placed_links_;  // what the domain hides of ways by an interconnect
   PeerCounters counters_;
   std::vector<Taken> left_;  // closed while somebody sat in the seat, who may not see that
   std::uint32_t first_free_ = kNoSlot;

@@ -2,6 +2,7 @@
 // that drives a drive itself, and by NoIommu below. The contract is tests/contract/dma_domain_contract.h.
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
@@ -37,7 +38,8 @@ class DmaDomain {
     BusAddress target;
     std::uint64_t bytes = 0;
     Access access = Access::read;
-    Route route = Route::unknown;  // from the importer to the target
+    Route route = Route::unknown;     // from the importer to the target
+    std::optional<LinkAddress> link;  // how its engines name the target; none: it is reached by PCIe
   };
   // As map(), at just this address, where nothing is mapped yet; both addresses have the same offset in their page. For
   // domains that are a device's own page tables, which show it memory where the program has it.

@@ -92,6 +92,31 @@ class LinkedClient final : public DrivenImporter {
   NoIommu none_;
 };
 
+// A device whose page tables lie before everything that its engines reach.
+class PlacingClient final : public DrivenImporter {
+ public:
+  [[nodiscard]] Bdf function() const override { return kLinked; }
+  [[nodiscard]] DmaDomain& domain() override { return tables; }
+  [[nodiscard]] bool takes_link_addresses() const override { return true; }
+  [[nodiscard]] Result<void> isolate() override { return {}; }
+
+  class Tables final : public DmaDomain {
+   public:
+    [[nodiscard]] bool translates() const override { return true; }
+    [[nodiscard]] bool device_translates() const override { return true; }
+    [[nodiscard]] Result<DmaAddress> map(BusAddress, std::uint64_t, Access) override {
+      return fail({.code = ErrorCode::unsupported, .why = "no address was chosen"});
+    }
+    [[nodiscard]] Result<DmaAddress> map_at(const Placed& placed) override {
+      if (shown.contains(placed.at)) return fail({.code = ErrorCode::invalid_argument, .why = "something is there"});
+      shown.emplace(placed.at, placed);
+      return placed.at;
+    }
+    void unmap(DmaAddress at, std::uint64_t) override { EXPECT_EQ(shown.erase(at), 1u); }
+    std::map<DmaAddress, Placed> shown;
+  } tables;
+};
+
 class InterconnectTest : public testing::Test {
  protected:
   InterconnectTest() {
@@ -116,6 +141,49 @@ class InterconnectTest : public testing::Test {
                      }};
   std::optional<Region> region_;
 };
+
+TEST_F(InterconnectTest, WhatIsPlacedInTheDevicesOwnPageTablesGoesByTheLinkToo) {
+  PlacingClient placing;
+  ASSERT_TRUE(exchange_.add(placing));
+  const MapOptions options{.access = Access::read_write, .offset = 8192, .bytes = 100};
+  const DmaAddress at{7_GiB};
+  {
+    const auto mapping = exchange_.try_map_at(at, placing, *region_->state(), options);
+    ASSERT_TRUE(mapping) << mapping.error().error.message();
+    EXPECT_EQ(mapping->route(), Route::link);
+    const auto lease = mapping->lease();
+    EXPECT_EQ(lease->segments()[0], (DmaSegment{at, 100, SegmentKind::iova})) << "what its requests carry is its own";
+    ASSERT_EQ(placing.tables.shown.size(), 1u);
+    EXPECT_EQ(placing.tables.shown.at(at).link->value, kLinkAddresses + region_->range().offset + 8192);
+    EXPECT_EQ(link_.ways.size(), 1u);
+    // At the same place again: the tables refuse, and the way that was opened for it is closed.
+    const auto second = exchange_.try_map_at(at, placing, *region_->state(), options);
+    ASSERT_FALSE(second);
+    EXPECT_THAT(second.error().error.message(), HasSubstr("something is there"));
+    EXPECT_EQ(link_.ways.size(), 1u);
+  }
+  EXPECT_TRUE(placing.tables.shown.empty());
+  EXPECT_TRUE(link_.ways.empty());
+  // What the owner takes back is gone from both. The last handle is dropped after that.
+  const auto taken = exchange_.try_map_at(at, placing, *region_->state(), options);
+  ASSERT_TRUE(taken);
+  ASSERT_TRUE(region_->invalidate());
+  EXPECT_TRUE(placing.tables.shown.empty());
+  EXPECT_TRUE(link_.ways.empty());
+  // Down, PCIe's way is left.
+  link_.up = false;
+  const auto by_pcie = exchange_.try_map_at(at, placing, *region_->state(), options);
+  ASSERT_TRUE(by_pcie) << by_pcie.error().error.message();
+  EXPECT_EQ(by_pcie->route(), Route::through_host_bridge);
+  EXPECT_FALSE(placing.tables.shown.at(at).link);
+  // An owner that leaves while the way is made leaves nothing open.
+  link_.up = true;
+  link_.on_open = [this] { EXPECT_TRUE(region_->invalidate()); };
+  EXPECT_FALSE(exchange_.try_map_at({8_GiB}, placing, *region_->state(), options));
+  EXPECT_TRUE(link_.ways.empty());
+  EXPECT_FALSE(placing.tables.shown.contains({8_GiB}));
+  EXPECT_TRUE(exchange_.remove(placing));
+}
 
 TEST_F(InterconnectTest, AWorkingLinkBeatsPcieAndSaysWhy) {
   const RouteAnswer answer = exchange_.route(kLinked, kOwner);

@@ -76,15 +76,16 @@ RouteChoice Core::choose_route(Bdf client, Bdf provider, Access access) {
 
 // The way of a mapping to be made. Does nothing where PCIe is all there is.
 void Core::choose_interconnect(Attempt& attempt) {
-  // Where the caller chooses the address, it is one of the domain.
-  if (attempt.pcie_only || attempt.at || !attempt.importer_state->importer->takes_link_addresses() ||
+  if (attempt.pcie_only || !attempt.importer_state->importer->takes_link_addresses() ||
       attempt.exporter_state->exporter->is_known_by_pointer())
     return;
   const auto joined = find_interconnect(attempt.function, attempt.region.exporter(), &attempt.why_no_interconnect);
   if (!joined) return;
   attempt.interconnect = joined->place;
   attempt.route = Route::link;
-  attempt.kind = SegmentKind::link;
+  // At an address that the caller chooses, the domain stands before it: the device's own page tables.
+  attempt.kind = attempt.at ? SegmentKind::iova : SegmentKind::link;
+  attempt.in_domain = attempt.at.has_value();
   attempt.guarded = true;
 }
 
@@ -102,6 +103,8 @@ std::optional<NotMapped> Core::open_way(Attempt& attempt) {
                                           .range = attempt.range,
                                           .access = attempt.options.access});
   if (address) {
+    attempt.link = *address;
+    if (attempt.at) return place_way(attempt);
     // From here on the kind alone tells what the number is.
     attempt.address = DmaAddress{address->value};
     return std::nullopt;
@@ -114,6 +117,24 @@ std::optional<NotMapped> Core::open_way(Attempt& attempt) {
                          error.message(), error.cure);
 }
 
+// The importer's requests name it as the caller does.
+std::optional<NotMapped> Core::place_way(Attempt& attempt) {
+  const auto address = attempt.importer_state->importer->domain().map_at({.at = *attempt.at,
+                                                                          .target = attempt.target,
+                                                                          .bytes = attempt.range.bytes,
+                                                                          .access = attempt.options.access,
+                                                                          .route = attempt.route,
+                                                                          .link = attempt.link});
+  if (address) {
+    attempt.address = *address;
+    return std::nullopt;
+  }
+  close_way(attempt);
+  const Error& error = address.error();
+  return attempt.refusal(error.code == ErrorCode::exhausted ? Refusal::exhausted : Refusal::iommu_failed, error.code,
+                         error.message(), error.cure);
+}
+
 // Of an attempt that came to nothing after all.
 void Core::close_way(Attempt& attempt) {
   Interconnect& interconnect = *interconnects_[*attempt.interconnect].load(std::memory_order_acquire);
@@ -121,7 +142,7 @@ void Core::close_way(Attempt& attempt) {
                                           .provider = attempt.region.exporter(),
                                           .range = attempt.range,
                                           .access = attempt.options.access},
-                                         LinkAddress{attempt.address.value});
+                                         attempt.link);
   Lock lock(mutex_);
   leave_domain(attempt);
   if (!closed) attempt.region.quarantined_ = true;

@@ -273,6 +273,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   if (attempt.translated || attempt.interconnect) leave_domain(attempt);
   if (mapping->hold_ == Hold::pinned) ++region.pinned_mappings_;
   attempt.pinned_bytes = 0;  // the mapping's now
+  if (attempt.interconnect && attempt.in_domain) placed_links_.emplace(mapping, attempt.link);
   mapping->has_parts_ = !attempt.parts.empty();
   if (mapping->has_parts_) parts_.emplace(mapping, std::move(attempt.parts));
   ++counters_.mapped;
@@ -282,8 +283,8 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
 }
 
 void Core::undo(Attempt& attempt) {
-  if (attempt.interconnect) return close_way(attempt);
   if (attempt.in_domain) attempt.importer_state->importer->domain().unmap(attempt.address, attempt.range.bytes);
+  if (attempt.interconnect) return close_way(attempt);
   if (!attempt.translated) return;
   Lock lock(mutex_);
   leave_domain(attempt);

@@ -258,8 +258,11 @@ void Core::unmap(Lock& lock, MappingState& mapping, TakeBack* work) {
 // The domain forgets the address of a claimed mapping. Lets the lock go meanwhile. A device that goes on by what it has
 // asked the domain before is late, whoever held a lease, and must be isolated.
 void Core::forget_address(Lock& lock, MappingState& mapping, TakeBack* work) {
-  if (mapping.interconnect_ != 0) return close_way(lock, mapping, work);
-  if (!mapping.in_domain_) return;
+  if (mapping.in_domain_) forget_in_domain(lock, mapping, work);
+  if (mapping.interconnect_ != 0) close_way(lock, mapping, work);
+}
+
+void Core::forget_in_domain(Lock& lock, MappingState& mapping, TakeBack* work) {
   ImporterState& importer = *mapping.importer_;
   ++importer.busy;
   lock.unlock();
@@ -282,9 +285,11 @@ void Core::close_way(Lock& lock, MappingState& mapping, TakeBack* work) {
                               .provider = mapping.region_->function_,
                               .range = {mapping.offset_, mapping.segment_.bytes},
                               .access = mapping.access_};
+  const LinkAddress address =
+      mapping.in_domain_ ? placed_links_.extract(&mapping).mapped() : LinkAddress{mapping.segment_.address.value};
   ++importer.busy;
   lock.unlock();
-  const auto closed = interconnect.close(way, LinkAddress{mapping.segment_.address.value});
+  const auto closed = interconnect.close(way, address);
   lock.lock();
   --importer.busy;
   if (closed) return;

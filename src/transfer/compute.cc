@@ -21,6 +21,7 @@ using machine::PageMirror;
 using Wanted = PageMirror::Wanted;
 
 constexpr std::uint64_t kPieceBytes = std::uint64_t{4} << 20;
+constexpr const char* kTakenBack = "the memory was taken back while it was under way";
 constexpr int kAttempts = 16;  // for a piece that is cut off again and again
 
 gpu::Operand at(const void* pointer) { return gpu::Operand::virtual_memory(reinterpret_cast<std::uintptr_t>(pointer)); }
@@ -43,18 +44,20 @@ class Work {
   [[nodiscard]] Result<std::uint64_t> run(const gpu::Command& command, std::span<const Wanted> wanted,
                                           bool can_repeat = true) {
     const auto kind = command.opcode >= gpu::Opcode::add ? gpu::Kind::compute : gpu::Kind::copy;
+    std::unexpected<Error> failed = refuse(ErrorCode::revoked, kTakenBack);
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       if (auto placed = place(wanted); !placed) return std::unexpected(std::move(placed.error()));
-      const auto held = mirror_.hold(exchange_, wanted, options_.deadline);
-      if (!held) return std::unexpected(held.error());
-      const auto result = mirror_.run(kind, command);
+      const auto result = run_once(kind, command, wanted);
       if (!result) return std::unexpected(result.error());
       if (result->ok()) return result->result;
-      if (!mirror_.was_taken_back(wanted))
-        return refuse(ErrorCode::device_failed, gpu::describe_status(result->status));
-      if (!can_repeat) break;
+      const bool was_taken_back = mirror_.was_taken_back(wanted);
+      failed = was_taken_back ? refuse(ErrorCode::revoked, kTakenBack)
+                              : refuse(ErrorCode::device_failed, gpu::describe_status(result->status));
+      // A link that went down meanwhile is a reason to look for another way.
+      const bool may_go_elsewhere = was_taken_back || mirror_.forget_links(wanted);
+      if (!can_repeat || !may_go_elsewhere) break;
     }
-    return refuse(ErrorCode::revoked, "the memory was taken back while it was under way");
+    return failed;
   }
   [[nodiscard]] Result<void> run_for_effect(const gpu::Command& command, std::span<const Wanted> wanted,
                                             bool can_repeat = true) {
@@ -64,6 +67,12 @@ class Work {
   }
 
  private:
+  [[nodiscard]] Result<gpu::CommandResult> run_once(gpu::Kind kind, const gpu::Command& command,
+                                                    std::span<const Wanted> wanted) {
+    const auto held = mirror_.hold(exchange_, wanted, options_.deadline);
+    if (!held) return std::unexpected(held.error());
+    return mirror_.run(kind, command);
+  }
   // By the policy. Pages that can't come are reached where they are.
   [[nodiscard]] Result<void> place(std::span<const Wanted> wanted) {
     if (options_.placement == Placement::stay || !accelerator_.unit().exporter) return {};

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <fstream>
 #include <functional>
+#include <numeric>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -12,12 +14,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "barter/copy.hpp"
-#include "barter/machine.hpp"
-#include "barter/units.hpp"
+#include "barter/barter.hpp"
 #include "drivers/accelerator/accelerator.h"
 #include "drivers/accelerator/links.h"
 #include "machine/state.h"
+#include "thread_sanitizer.h"
 
 namespace {
 
@@ -25,6 +26,7 @@ using namespace barter::literals;
 using barter::Access;
 using barter::Answer;
 using barter::P2p;
+using barter::Placement;
 using barter::Route;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -118,6 +120,73 @@ TEST_P(LinkedCopy, GoesByTheLinkAndNothingElseMoves) {
   EXPECT_EQ(traffic->data_bytes, 0u);
   EXPECT_EQ(traffic->peer_bytes, 0u);
   EXPECT_EQ(gpu1_.unit().accelerator->links().granted(0), 0u) << "nothing stays open";
+}
+
+std::uint64_t sum_of(std::span<const std::uint32_t> words) {
+  return std::accumulate(words.begin(), words.end(), std::uint64_t{0});
+}
+
+// The page tables of one name memory of the other behind the link; PCIe joins the two by nothing.
+TEST_P(LinkedCopy, AnAcceleratorComputesOnWhatLiesBehindTheLink) {
+  const auto far = barter::words_of<std::uint32_t>(far_.cpu_bytes());
+  const std::uint64_t expected = sum_of(far);
+  const auto sum = barter::compute::sum(gpu0_, far, {.placement = Placement::stay});
+  ASSERT_TRUE(sum) << sum.error().message();
+  EXPECT_EQ(*sum, expected);
+  EXPECT_EQ(gpu0_.unit().accelerator->links().traffic(0).read_bytes, 8_MiB);
+  const auto near = barter::words_of<std::uint32_t>(near_.cpu_bytes());
+  ASSERT_TRUE(barter::compute::add(gpu0_, near, far, far, {.placement = Placement::stay}));
+  EXPECT_EQ(sum_of(far) & 0xffffffff, (expected + sum_of(near)) & 0xffffffff);
+  const auto traffic = backend().traffic();
+  ASSERT_TRUE(traffic);
+  EXPECT_EQ(traffic->data_bytes + traffic->peer_bytes, 0u);
+  // Down, there is no way, and the answer says why; up again, there is.
+  set_link(false);
+  const auto refused = barter::compute::sum(gpu0_, far, {.placement = Placement::stay});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, barter::ErrorCode::no_route);
+  EXPECT_THAT(refused.error().message(), HasSubstr("is down"));
+  set_link(true);
+  EXPECT_TRUE(barter::compute::sum(gpu0_, far, {.placement = Placement::stay}));
+  EXPECT_NE(gpu1_.unit().accelerator->links().granted(0), 0u) << "what was shown stays shown";
+  ASSERT_TRUE(far_.invalidate());
+  EXPECT_EQ(gpu1_.unit().accelerator->links().granted(0), 0u) << "until it is taken back";
+  EXPECT_EQ(*barter::compute::sum(gpu0_, far, {.placement = Placement::stay}), sum_of(far));
+}
+
+TEST_P(LinkedCopyBelowASwitch, ComputingGoesOnByPcieWhenTheLinkGoesDown) {
+  const auto far = barter::words_of<std::uint32_t>(far_.cpu_bytes());
+  const std::uint64_t expected = sum_of(far);
+  EXPECT_EQ(*barter::compute::sum(gpu0_, far, {.placement = Placement::stay}), expected);
+  EXPECT_EQ(backend().traffic()->peer_bytes, 0u);
+  set_link(false);
+  const auto sum = barter::compute::sum(gpu0_, far, {.placement = Placement::stay});
+  ASSERT_TRUE(sum) << sum.error().message();
+  EXPECT_EQ(*sum, expected);
+  EXPECT_EQ(backend().traffic()->peer_bytes, 8_MiB);
+}
+
+// Managed pages that one accelerator holds and the other computes on.
+TEST_P(LinkedCopy, ManagedPagesThatStayAreReachedByTheLink) {
+  if (barter::contract::is_under_thread_sanitizer() && !GetParam())
+    GTEST_SKIP() << barter::contract::kNotUnderThreadSanitizer;
+  auto memory = barter::ManagedMemory::create(machine_, 2_MiB, {.touch_deadline = 10s});
+  if (!memory &&
+      (memory.error().code == barter::ErrorCode::refused || memory.error().code == barter::ErrorCode::unsupported))
+    GTEST_SKIP() << "skipped: " << memory.error().message();
+  ASSERT_TRUE(memory) << memory.error().message();
+  const auto words = barter::words_of<std::uint32_t>(memory->bytes());
+  std::iota(words.begin(), words.end(), 77u);
+  const std::uint64_t expected = sum_of(words);
+  ASSERT_TRUE(memory->move_to(*gpu1_.memory(), {.offset = 1_MiB, .bytes = 1_MiB}));
+  EXPECT_EQ(*barter::compute::sum(gpu0_, words, {.placement = Placement::stay}), expected);
+  EXPECT_EQ(gpu0_.unit().accelerator->links().traffic(0).read_bytes, 1_MiB);
+  // They go home while they are shown by the link, and with them what was written there.
+  ASSERT_TRUE(barter::compute::fill(gpu0_, barter::words_of<std::uint64_t>(memory->bytes()), 3,
+                                    {.placement = Placement::stay}));
+  ASSERT_TRUE(memory->move_to_host());
+  EXPECT_EQ(gpu1_.unit().accelerator->links().granted(0), 0u);
+  EXPECT_EQ(sum_of(words), 3u * (2_MiB / 8));
 }
 
 TEST_P(LinkedCopy, AMappingSaysItsWayAndItsSegmentsAreNoBusAddresses) {

@@ -48,7 +48,9 @@ Result<DmaAddress> PageTableDomain::map_at(const Placed& placed) {
   const std::lock_guard lock(mutex_);
   AddressSpace& space = accelerator_.address_space();
   Result<void> mapped;
-  if (const auto local = local_offset({placed.target.value - in_page}, bytes)) {
+  if (placed.link) {
+    mapped = space.map_link(page, {placed.link->value - in_page});
+  } else if (const auto local = local_offset({placed.target.value - in_page}, bytes)) {
     mapped = space.map_local(page, *local);
   } else {
     const auto below = map_below(placed);

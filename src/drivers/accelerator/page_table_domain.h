@@ -1,6 +1,6 @@
 // The accelerator's own page tables as a DMA domain: memory is shown to its engines at addresses that the caller chooses, so
-// that a pointer of the process means the same there. What is the accelerator's own is reached inside it; all else as its DMA
-// reaches it, through the domain below. What unmap() takes back is out of reach wherever it was.
+// that a pointer of the process means the same there. What is the accelerator's own is reached inside it, and another one's behind a link by
+// the link; all else as its DMA reaches it, through the domain below. What unmap() takes back is out of reach wherever it was.
 //
 // Threads: any. The accelerator and the domain below outlive it.
 #pragma once

@@ -11,6 +11,7 @@
 #include <barter/managed.hpp>
 #include <barter/memory.hpp>
 #include <barter/policy.hpp>
+#include <barter/registration.hpp>
 #include <barter/result.hpp>
 #include <barter/sharing.hpp>
 #include <barter/system.hpp>

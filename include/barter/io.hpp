@@ -61,5 +61,8 @@ struct MovePart {
 // Both leases are of mappings by this engine, `from` with Access::read and `to` with Access::write. They must live until the call
 // returns. The two ranges must not overlap; they may be of one region, of two, or of different devices.
 [[nodiscard]] Result<void> move_bytes(const DmaEngine& engine, const Lease& from, const Lease& to, MovePart part = {});
+// The same with memory of several mappings, as if they were one after the other: of a registration (registration.hpp), for one.
+[[nodiscard]] Result<void> move_bytes(const DmaEngine& engine, std::span<const Lease> from, std::span<const Lease> to,
+                                      MovePart part = {});
 
 }  // namespace barter

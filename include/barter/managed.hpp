@@ -82,6 +82,7 @@ class ManagedMapping {
  public:
   explicit ManagedMapping(std::vector<ManagedPart> parts) : parts_(std::move(parts)) {}
   [[nodiscard]] std::span<const ManagedPart> parts() const { return parts_; }
+  [[nodiscard]] std::vector<ManagedPart> take_parts() && { return std::move(parts_); }
   // One for each part, in order. ErrorCode::revoked once a page of it has moved or is to move: then map it again.
   [[nodiscard]] Result<std::vector<Lease>> lease() const;
 

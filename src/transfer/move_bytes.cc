@@ -1,15 +1,15 @@
 // What a DMA engine moves: cut into commands of as many segments and bytes as it takes.
 #include <algorithm>
 #include <array>
+#include <string>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
 #include "barter/io.hpp"
 #include "drivers/dma_engine/engine.h"
 #include "machine/state.h"
-#include "transfer/staging.h"
+#include "peer/segments.h"
 
 namespace barter {
 namespace {
@@ -24,64 +24,113 @@ std::unexpected<Error> refuse(ErrorCode code, const DmaEngine& engine, std::stri
   return fail({.code = code, .doing = "moving bytes by", .subject = engine.name(), .why = std::move(why)});
 }
 
-// How many bytes the lease gives from the offset on.
-Result<std::uint64_t> check_lease(const DmaEngine& engine, const Lease& lease, std::uint64_t offset, Access needed) {
+// All segments of one side, in order.
+Result<peer::SegmentList> gather(const DmaEngine& engine, std::span<const Lease> leases, Access needed) {
   const char* const side = needed == Access::read ? "source" : "destination";
-  std::uint64_t bytes = 0;
-  for (const DmaSegment& segment : lease.segments()) bytes += segment.bytes;
-  if (bytes == 0) return refuse(ErrorCode::invalid_argument, engine, fmt::format("the lease of the {} is empty", side));
-  if (lease.importer() != engine.bdf())
-    return refuse(ErrorCode::invalid_argument, engine,
-                  fmt::format("the {} is mapped for {}, not for this engine", side, lease.importer().to_string()));
-  if ((static_cast<unsigned>(lease.access()) & static_cast<unsigned>(needed)) == 0)
-    return refuse(ErrorCode::invalid_argument, engine, fmt::format("the {} is mapped for the other access only", side));
-  if (offset >= bytes)
-    return refuse(ErrorCode::out_of_range, engine,
-                  fmt::format("offset {} is behind the {} bytes of the {}", offset, bytes, side));
-  return bytes - offset;
+  peer::SegmentList all;
+  for (const Lease& lease : leases) {
+    const auto segments = lease.segments();
+    if (segments.empty()) continue;
+    if (lease.importer() != engine.bdf())
+      return refuse(ErrorCode::invalid_argument, engine,
+                    fmt::format("the {} is mapped for {}, not for this engine", side, lease.importer().to_string()));
+    if ((static_cast<unsigned>(lease.access()) & static_cast<unsigned>(needed)) == 0)
+      return refuse(ErrorCode::invalid_argument, engine,
+                    fmt::format("the {} is mapped for the other access only", side));
+    for (const DmaSegment& segment : segments) peer::append(all, segment);
+  }
+  if (all.empty())
+    return refuse(ErrorCode::invalid_argument, engine, fmt::format("the lease of the {} is empty", side));
+  return all;
 }
 
-// Moves all of it, a few commands at a time. After an error the channel goes before the leases do, and a channel that is gone
-// starts no more DMA.
-Result<void> move(const DmaEngine& engine, dma::Channel& channel, const Lease& from, const Lease& to, MovePart part) {
-  base::Clock& clock = engine.machine_state()->backend().clock();
-  std::array<dma::CommandResult, kInFlight> results;
-  std::vector<DmaSegment> sources, targets;
-  const std::uint64_t most = std::min(kCommandBytes, engine.unit().dma_engine->facts().max_transfer_bytes);
-  std::uint64_t submitted = 0;
-  while (submitted < part.bytes || channel.in_flight() > 0) {
-    while (submitted < part.bytes && channel.in_flight() < channel.capacity()) {
-      const std::uint64_t bytes = std::min(part.bytes - submitted, most);
-      transfer::cut(from.segments(), part.from_offset + submitted, bytes, sources);
-      transfer::cut(to.segments(), part.to_offset + submitted, bytes, targets);
-      if (auto sent = channel.submit({.from = sources, .to = targets}); !sent) return sent;
-      submitted += bytes;
-    }
-    channel.ring();
-    const auto count = channel.poll(results);
-    if (!count) return std::unexpected(count.error());
-    for (const dma::CommandResult& result : std::span(results).first(*count))
-      if (!result.ok()) return refuse(ErrorCode::device_failed, engine, dma::describe_status(result.status));
-    if (*count == 0) clock.idle();
-  }
-  return {};
+// From the offset on.
+Result<peer::SegmentCutter> cut_from(const DmaEngine& engine, const peer::SegmentList& list, std::uint64_t offset,
+                                     const char* side) {
+  peer::SegmentCutter cutter(list);
+  if (offset >= cutter.left_bytes())
+    return refuse(ErrorCode::out_of_range, engine,
+                  fmt::format("offset {} is behind the {} bytes of the {}", offset, cutter.left_bytes(), side));
+  cutter.skip(offset);
+  return cutter;
 }
+
+class Move {
+ public:
+  Move(const DmaEngine& engine, dma::Channel& channel, peer::SegmentCutter from, peer::SegmentCutter to)
+      : engine_(engine),
+        channel_(channel),
+        limits_{.max_segments = channel.max_segments()},
+        most_bytes_(std::min(kCommandBytes, engine.unit().dma_engine->facts().max_transfer_bytes)),
+        from_(from),
+        to_(to) {}
+
+  // A few commands at a time. After an error the channel goes before the leases do, and a channel that is gone starts no more
+  // DMA.
+  [[nodiscard]] Result<void> run(std::uint64_t bytes) {
+    base::Clock& clock = engine_.machine_state()->backend().clock();
+    std::array<dma::CommandResult, kInFlight> results;
+    while (bytes > 0 || channel_.in_flight() > 0) {
+      while (bytes > 0 && channel_.in_flight() < channel_.capacity()) {
+        const auto sent = submit(bytes);
+        if (!sent) return std::unexpected(sent.error());
+        bytes -= *sent;
+      }
+      channel_.ring();
+      const auto count = channel_.poll(results);
+      if (!count) return std::unexpected(count.error());
+      for (const dma::CommandResult& result : std::span(results).first(*count))
+        if (!result.ok()) return refuse(ErrorCode::device_failed, engine_, dma::describe_status(result.status));
+      if (*count == 0) clock.idle();
+    }
+    return {};
+  }
+
+ private:
+  // One command, as long as both of its lists allow. How many bytes it is to move.
+  [[nodiscard]] Result<std::uint64_t> submit(std::uint64_t left_bytes) {
+    peer::SegmentCutter ahead = from_;
+    auto bytes = ahead.take({.max_bytes = std::min(left_bytes, most_bytes_)}, limits_, sources_);
+    if (bytes) bytes = to_.take({.max_bytes = *bytes}, limits_, targets_);
+    // Again, where the destination takes less at once.
+    if (bytes) bytes = from_.take({.max_bytes = *bytes}, limits_, sources_);
+    if (!bytes) return refuse(ErrorCode::invalid_argument, engine_, std::string(explain(bytes.error())));
+    if (auto sent = channel_.submit({.from = sources_, .to = targets_}); !sent) return std::unexpected(sent.error());
+    return *bytes;
+  }
+
+  const DmaEngine& engine_;
+  dma::Channel& channel_;
+  const peer::SegmentLimits limits_;
+  const std::uint64_t most_bytes_;
+  peer::SegmentCutter from_, to_;
+  peer::SegmentList sources_, targets_;
+};
 
 }  // namespace
 
-Result<void> move_bytes(const DmaEngine& engine, const Lease& from, const Lease& to, MovePart part) {
-  const auto source = check_lease(engine, from, part.from_offset, Access::read);
+Result<void> move_bytes(const DmaEngine& engine, std::span<const Lease> from, std::span<const Lease> to,
+                        MovePart part) {
+  const auto sources = gather(engine, from, Access::read);
+  if (!sources) return std::unexpected(sources.error());
+  const auto targets = gather(engine, to, Access::write);
+  if (!targets) return std::unexpected(targets.error());
+  const auto source = cut_from(engine, *sources, part.from_offset, "source");
   if (!source) return std::unexpected(source.error());
-  const auto target = check_lease(engine, to, part.to_offset, Access::write);
+  const auto target = cut_from(engine, *targets, part.to_offset, "destination");
   if (!target) return std::unexpected(target.error());
-  const std::uint64_t most = std::min(*source, *target);
+  const std::uint64_t most = std::min(source->left_bytes(), target->left_bytes());
   if (part.bytes == 0) part.bytes = most;
   if (part.bytes > most)
     return refuse(ErrorCode::out_of_range, engine,
                   fmt::format("{} bytes are more than the {} that both sides have", part.bytes, most));
   auto channel = engine.unit().dma_engine->create_channel({.entries = kInFlight});
   if (!channel) return std::unexpected(std::move(channel.error()));
-  return move(engine, **channel, from, to, part);
+  return Move(engine, **channel, *source, *target).run(part.bytes);
+}
+
+Result<void> move_bytes(const DmaEngine& engine, const Lease& from, const Lease& to, MovePart part) {
+  return move_bytes(engine, std::span(&from, 1), std::span(&to, 1), part);
 }
 
 }  // namespace barter

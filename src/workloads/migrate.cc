@@ -137,15 +137,10 @@ class Migrate {
       ++tally_.maps_again;
       return false;
     }
-    std::uint64_t offset = 0;
-    for (std::size_t index = 0; index < leases->size(); ++index) {
-      const ManagedPart& part = mapping->parts()[index];
-      if (auto moved = move_bytes(engine_, (*leases)[index], *target, {.bytes = part.range.bytes, .to_offset = offset});
-          !moved)
-        return std::unexpected(std::move(moved.error()));
-      offset += part.range.bytes;
+    if (auto moved = move_bytes(engine_, *leases, std::span(&*target, 1)); !moved)
+      return std::unexpected(std::move(moved.error()));
+    for (const ManagedPart& part : mapping->parts())
       (part.is_direct ? tally_.direct_bytes : tally_.host_bytes) += part.range.bytes;
-    }
     return true;
   }
 

@@ -185,6 +185,37 @@ int move_memory_under_its_users() {
 
 TEST(PeerGuide, MovesMemoryUnderItsUsers) { EXPECT_EQ(move_memory_under_its_users(), 0); }
 
+int read_wherever_it_is() {
+  auto machine = barter::Machine::open("training");
+  if (!machine) return barter::print(machine.error());
+  const barter::DmaEngine engine = *machine->dma_engine("dma0");
+  auto memory = barter::ManagedMemory::create(*machine, 1_MiB);
+  auto region = machine->provider("gpu1")->allocate(1_MiB);
+  if (!memory || !region) return barter::print(memory ? region.error() : memory.error());
+  std::ranges::fill(memory->bytes(), std::byte{0x3c});
+  if (auto moved = memory->move_to(*machine->provider("gpu0"), {.bytes = 512_KiB}); !moved)
+    return barter::print(moved.error());
+
+  // Two pointers: one to memory that is half here and half there, one to a device's own. Their owners are asked.
+  auto source = barter::register_memory(engine, memory->bytes(), {.access = barter::Access::read});
+  if (!source) return barter::print(source.error());
+  auto target = barter::register_memory(engine, region->cpu_bytes(), {.access = barter::Access::write});
+  if (!target) return barter::print(target.error());
+  if (source->where().size() != 2) return 1;
+
+  // It moves, and the registration follows: the next lease maps anew what has moved.
+  if (auto moved = memory->move_to_host(); !moved) return barter::print(moved.error());
+  if (!source->is_stale()) return 1;
+  auto from = source->lease();
+  auto to = target->lease();
+  if (!from || !to) return barter::print(from ? to.error() : from.error());
+  if (auto moved = barter::move_bytes(engine, *from, *to); !moved) return barter::print(moved.error());
+  const bool is_whole = std::ranges::all_of(region->cpu_bytes(), [](std::byte one) { return one == std::byte{0x3c}; });
+  return is_whole && source->where().size() == 1 ? 0 : 1;
+}
+
+TEST(PeerGuide, ReadsWhereverItIs) { EXPECT_EQ(read_wherever_it_is(), 0); }
+
 int copy_by_link() {
   auto machine = barter::Machine::open("linked");
   if (!machine) return barter::print(machine.error());

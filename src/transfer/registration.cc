@@ -1,0 +1,151 @@
+// Memory by a pointer, registered for a device: looked up once, mapped piece by piece, and mapped anew when it is to be used and has
+// moved meanwhile.
+#include "barter/registration.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "machine/state.h"
+#include "peer/managed_pages.h"
+#include "peer/pointers.h"
+#include "peer/region.h"
+
+namespace barter {
+namespace {
+
+constexpr const char* kRegistering = "registering memory for";
+
+// What a registration is made of does not change while it lives, though where it lies may.
+Result<peer::PointerRun> still_there(const peer::Pointers& pointers, std::span<const std::byte> memory) {
+  auto runs = pointers.runs(memory);
+  if (runs.size() == 1 && (runs[0].region || runs[0].managed)) return std::move(runs[0]);
+  return fail({.code = ErrorCode::revoked, .why = "what the pointer points to is no longer what it was"});
+}
+
+}  // namespace
+
+Error Registration::refusal(ErrorCode code, std::string why, std::string cure) const {
+  return {.code = code, .doing = kRegistering, .subject = unit_->name, .why = std::move(why), .cure = std::move(cure)};
+}
+
+Bdf Registration::importer() const { return unit_->bdf; }
+
+bool Registration::Piece::is_stale() const {
+  return parts.empty() || std::ranges::any_of(parts, &Mapping::is_revoked, &ManagedPart::mapping);
+}
+
+bool Registration::is_stale() const { return std::ranges::any_of(pieces_, &Piece::is_stale); }
+
+std::vector<Residence> Registration::where() const {
+  std::vector<Residence> all;
+  for (const Piece& piece : pieces_) {
+    std::uint64_t offset = piece.range.offset;
+    for (const ManagedPart& part : piece.parts) {
+      all.push_back({.range = {offset, part.range.bytes},
+                     .state = part.is_direct ? PageState::device : PageState::host,
+                     .device = part.is_direct ? part.exporter : Bdf{}});
+      offset += part.range.bytes;
+    }
+  }
+  return all;
+}
+
+Result<Registration> Registration::create(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit,
+                                          std::span<std::byte> memory, RegisterOptions options) {
+  Registration made(std::move(machine), unit, memory, options);
+  if (memory.empty()) return fail(made.refusal(ErrorCode::invalid_argument, "there are no bytes"));
+  if (!unit.importer && unit.why_not_direct) return fail(*unit.why_not_direct);
+  if (!unit.importer) return fail(made.refusal(ErrorCode::unsupported, "it does no DMA of its own"));
+  for (const peer::PointerRun& run : made.machine_->exchange().pointers().runs(memory)) {
+    if (!run.region && !run.managed)
+      return fail(
+          made.refusal(ErrorCode::unsupported,
+                       fmt::format("the {} bytes from {} on are ordinary memory of the program, which no device "
+                                   "can be shown",
+                                   run.range.bytes, run.range.offset),
+                       "use managed memory, or memory of a device that the CPU sees"));
+    made.pieces_.push_back({.range = run.range, .parts = {}});
+  }
+  if (auto leases = made.lease(); !leases) return std::unexpected(std::move(leases.error()));
+  return made;
+}
+
+Result<void> Registration::map(Piece& piece) {
+  peer::Exchange& exchange = machine_->exchange();
+  const auto run = still_there(exchange.pointers(), memory_.subspan(piece.range.offset, piece.range.bytes));
+  if (!run) return fail(refusal(run.error().code, run.error().why));
+  const MapOptions options{.access = options_.access,
+                           .offset = run->offset,
+                           .bytes = piece.range.bytes,
+                           .hold = options_.hold,
+                           .allow_unknown_route = options_.allow_unknown_route};
+  piece.parts.clear();
+  if (run->managed) {
+    auto mapping = run->managed->map(*unit_->importer, options, options_.deadline);
+    if (!mapping) return std::unexpected(std::move(mapping.error()));
+    piece.parts = std::move(*mapping).take_parts();
+    return {};
+  }
+  auto mapping = exchange.try_map(*unit_->importer, *run->region, options);
+  if (!mapping) return fail(std::move(mapping.error().error));
+  piece.parts.push_back({.range = {0, piece.range.bytes},
+                         .is_direct = true,
+                         .exporter = run->region->exporter(),
+                         .mapping = std::move(*mapping)});
+  return {};
+}
+
+Result<void> Registration::map_all() {
+  for (Piece& piece : pieces_) {
+    if (!piece.is_stale()) continue;
+    if (options_.hold == Hold::pinned && !piece.parts.empty())
+      return fail(refusal(ErrorCode::revoked, "its owner has taken back what was to stay where it was"));
+    if (auto mapped = map(piece); !mapped) return mapped;
+  }
+  return {};
+}
+
+Result<std::vector<Lease>> Registration::try_lease() {
+  std::vector<Lease> leases;
+  for (const Piece& piece : pieces_)
+    for (const ManagedPart& part : piece.parts) {
+      auto lease = part.mapping.lease();
+      if (!lease) return std::unexpected(std::move(lease.error()));
+      leases.push_back(std::move(*lease));
+    }
+  return leases;
+}
+
+Result<std::vector<Lease>> Registration::lease() {
+  base::Clock& clock = machine_->backend().clock();
+  Result<std::vector<Lease>> leases;
+  const bool in_time = base::wait_until(clock, clock.now() + options_.deadline, [&] {
+    if (auto mapped = map_all(); !mapped) {
+      leases = std::unexpected(std::move(mapped.error()));
+      return true;
+    }
+    leases = try_lease();
+    return leases || leases.error().code != ErrorCode::revoked;
+  });
+  if (in_time) return leases;
+  return fail(refusal(ErrorCode::timed_out, "its pages moved again and again until the deadline", "try again"));
+}
+
+Result<Registration> register_memory(const DmaEngine& importer, std::span<std::byte> memory, RegisterOptions options) {
+  return Registration::create(importer.machine_state(), importer.unit(), memory, options);
+}
+
+Result<Registration> register_memory(const Drive& importer, std::span<std::byte> memory, RegisterOptions options) {
+  return Registration::create(importer.machine_state(), importer.unit(), memory, options);
+}
+
+Result<Registration> register_memory(const Accelerator& importer, std::span<std::byte> memory,
+                                     RegisterOptions options) {
+  return Registration::create(importer.machine_state(), importer.unit(), memory, options);
+}
+
+}  // namespace barter

@@ -47,7 +47,7 @@ struct IoReport {
 // Any pointer: the program's own memory, device memory that a region shows (Region::cpu_bytes), managed memory (managed.hpp),
 // and a mixture of them. What it points to is looked up, and each part goes the shortest way that its owner and the machine
 // allow: to where the bytes are, or by way of a buffer. Blocks of the drive that lie across two parts go by way of a buffer.
-// `bytes` is 0 or the size of the span.
+// `bytes` is 0 or the size of the span. After an error a part may have been moved.
 [[nodiscard]] Result<IoReport> read(const Drive& drive, DrivePart from, std::span<std::byte> into);
 [[nodiscard]] Result<IoReport> write(const Drive& drive, DrivePart to, std::span<const std::byte> from);
 

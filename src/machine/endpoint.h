@@ -73,6 +73,14 @@ class EndpointFactory {
  public:
   virtual ~EndpointFactory() = default;
   [[nodiscard]] virtual Result<std::unique_ptr<Endpoint>> open_endpoint(std::uint32_t capacity) = 0;
+  // May one that nobody uses stay open? Not where it keeps others from the drive, as an open file of the kernel's does.
+  [[nodiscard]] virtual bool keeps_endpoints() const { return false; }
+};
+
+// For single reads and writes, kept from one to the next, because making one takes the drive several commands.
+struct IdleEndpoint {
+  std::unique_ptr<Endpoint> endpoint;
+  pci::DmaBuffer buffer;  // for bytes that go by way of host memory; empty until some did
 };
 
 }  // namespace barter::machine

@@ -25,6 +25,7 @@ class NvmeDriver final : public EndpointFactory {
   [[nodiscard]] Result<std::unique_ptr<Endpoint>> open_endpoint(std::uint32_t capacity) override {
     return NvmeEndpoint::create(name_, *controller_, reserve_, capacity);
   }
+  [[nodiscard]] bool keeps_endpoints() const override { return true; }
 
  private:
   std::string name_;

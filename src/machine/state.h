@@ -40,11 +40,18 @@ struct DriveUnit {
   std::uint32_t block_bytes = 0;
   std::optional<ControllerMemoryInfo> controller_memory;  // what its driver has read of it
   std::shared_ptr<EndpointFactory> driver;
+  IdleEndpoint idle;  // of a drive whose driver keeps endpoints; empty while it is in use
   drivers::accelerator::Accelerator* accelerator = nullptr;  // `driver` owns it; null: not one
   std::shared_ptr<drivers::dma_engine::Engine> dma_engine;   // null: not one
   std::shared_ptr<peer::OwnedExporter> exporter;             // null: the drive shares no memory
   std::shared_ptr<peer::DrivenImporter> importer;            // null: it does no DMA of its own, see `why_not_direct`
   std::shared_ptr<PageMirror> mirror;                        // of an accelerator
+
+  // Gives up the one that is idle first: a drive has only so many.
+  [[nodiscard]] Result<std::unique_ptr<Endpoint>> open_endpoint(std::uint32_t capacity) {
+    idle = {};
+    return driver->open_endpoint(capacity);
+  }
 
   // What its bytes are part of, so that two parts that overlap can be told: a whole drive, or a file.
   std::string medium;

@@ -168,9 +168,9 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
   DriveUnit& to = destination.drive.unit();
   const auto plan = transfer::make_plan(machine, from, to, options);
   if (!plan) return std::unexpected(plan.error());
-  auto source_endpoint = from.driver->open_endpoint(options.queue_depth);
+  auto source_endpoint = from.open_endpoint(options.queue_depth);
   if (!source_endpoint) return std::unexpected(std::move(source_endpoint.error()));
-  auto destination_endpoint = to.driver->open_endpoint(options.queue_depth);
+  auto destination_endpoint = to.open_endpoint(options.queue_depth);
   if (!destination_endpoint) return std::unexpected(std::move(destination_endpoint.error()));
   if ((*destination_endpoint)->is_read_only())
     return refuse(ErrorCode::refused, source, destination, fmt::format("{} is write-protected", to.name));

@@ -11,7 +11,7 @@ namespace barter::transfer {
 // The bytes are the program's, and are in host memory or must go by way of it.
 enum class HostWay : std::uint8_t {
   lent,    // the drive reached the memory itself
-  copied,  // by way of a buffer as large as the memory
+  copied,  // by way of a buffer
 };
 // The part is as long as the memory, or has no length of its own. `may_lend`: all of it is ordinary memory of the program, so
 // that the drive is lent it where it can be.

@@ -2,23 +2,27 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <type_traits>
+#include <cstdint>
+#include <span>
+#include <string>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "machine/state.h"
 #include "peer/segments.h"
+#include "transfer/borrowed_endpoint.h"
 #include "transfer/drive_io.h"
 
 namespace barter {
 namespace {
 
 using machine::Direction;
+using transfer::BorrowedEndpoint;
 using transfer::HostWay;
 
-constexpr std::uint32_t kInFlight = 8;
+// A piece of what goes by way of a buffer. Smaller ones cost the drive more commands, larger ones the computer more memory.
+constexpr std::uint64_t kSlotBytes = std::uint64_t{128} << 10;
 
 std::unexpected<Error> refuse(ErrorCode code, const Drive& drive, Direction direction, std::string why) {
   return fail({.code = code,
@@ -65,11 +69,19 @@ Result<void> check_pieces(const machine::Endpoint& endpoint, const Drive& drive,
   return {};
 }
 
-// Moves all of it, a few pieces at a time, each as long as the drive takes it. After an error the endpoint goes before the
-// memory does, and a queue pair that is gone starts no more DMA.
+std::unexpected<Error> failed(const machine::Endpoint& endpoint, Direction direction, const DrivePart& part,
+                              std::uint16_t status) {
+  return fail({.code = ErrorCode::device_failed,
+               .doing = direction == Direction::from_endpoint ? "reading from" : "writing to",
+               .subject = endpoint.name(),
+               .where = fmt::format("offset {}", part.offset),
+               .why = endpoint.describe(status)});
+}
+
+// Moves all of it, a few pieces at a time, each as long as the drive takes it. After an error pieces may be in flight.
 Result<void> move(machine::Endpoint& endpoint, base::Clock& clock, Direction direction, const DrivePart& part,
                   std::span<const DmaSegment> memory) {
-  std::array<machine::PieceResult, kInFlight> results;
+  std::array<machine::PieceResult, BorrowedEndpoint::kInFlight> results;
   const peer::SegmentLimits limits = endpoint.segment_limits();
   peer::SegmentCutter cutter(memory);
   cutter.skip(part.memory_offset);
@@ -77,7 +89,7 @@ Result<void> move(machine::Endpoint& endpoint, base::Clock& clock, Direction dir
   std::uint64_t submitted = 0;
   std::uint32_t in_flight = 0;
   while (submitted < part.bytes || in_flight > 0) {
-    while (submitted < part.bytes && in_flight < std::min(kInFlight, endpoint.capacity())) {
+    while (submitted < part.bytes && in_flight < std::min(BorrowedEndpoint::kInFlight, endpoint.capacity())) {
       peer::SegmentCutter ahead = cutter;
       const std::uint64_t bytes = ahead
                                       .take({.max_bytes = std::min(part.bytes - submitted, endpoint.max_piece_bytes()),
@@ -98,12 +110,49 @@ Result<void> move(machine::Endpoint& endpoint, base::Clock& clock, Direction dir
     if (!count) return std::unexpected(count.error());
     for (const machine::PieceResult& result : std::span(results).first(*count)) {
       --in_flight;
-      if (!result.ok())
-        return fail({.code = ErrorCode::device_failed,
-                     .doing = direction == Direction::from_endpoint ? "reading from" : "writing to",
-                     .subject = endpoint.name(),
-                     .where = fmt::format("offset {}", part.offset),
-                     .why = endpoint.describe(result.status)});
+      if (!result.ok()) return failed(endpoint, direction, part, result.status);
+    }
+    if (*count == 0) clock.idle();
+  }
+  return {};
+}
+
+// By way of a buffer that is cut into slots, one for each piece in flight. What is written from is only read. After an error, as move().
+Result<void> move_copied(BorrowedEndpoint& endpoint, base::Clock& clock, Direction direction, const DrivePart& part,
+                         std::span<std::byte> own) {
+  const std::uint64_t most = std::min({part.bytes, kSlotBytes, endpoint->max_piece_bytes()});
+  const std::uint64_t slot_bytes = std::max<std::uint64_t>(most / endpoint->block_bytes(), 1) * endpoint->block_bytes();
+  const auto buffer = endpoint.buffer(slot_bytes);
+  if (!buffer) return std::unexpected(buffer.error());
+  std::array<std::span<std::byte>, BorrowedEndpoint::kInFlight> in_slot;  // whose bytes these are; none: it is free
+  std::array<machine::PieceResult, BorrowedEndpoint::kInFlight> results;
+  const std::size_t slots = std::min<std::size_t>(in_slot.size(), endpoint->capacity());
+  std::uint64_t submitted = 0, done = 0;
+  while (done < part.bytes) {
+    for (std::size_t slot = 0; slot < slots && submitted < part.bytes; ++slot) {
+      if (!in_slot[slot].empty()) continue;
+      const std::span<std::byte> here = own.subspan(submitted, std::min(slot_bytes, part.bytes - submitted));
+      if (direction == Direction::to_endpoint)
+        std::ranges::copy(here, (*buffer)->bytes().subspan(slot * slot_bytes).begin());
+      const DmaSegment memory{(*buffer)->address() + slot * slot_bytes, here.size()};
+      auto sent = endpoint->submit({.direction = direction,
+                                    .offset = part.offset + submitted,
+                                    .bytes = here.size(),
+                                    .memory = {&memory, 1},
+                                    .tag = slot});
+      if (!sent) return sent;
+      in_slot[slot] = here;
+      submitted += here.size();
+    }
+    endpoint->ring();
+    const auto count = endpoint->poll(results);
+    if (!count) return std::unexpected(count.error());
+    for (const machine::PieceResult& result : std::span(results).first(*count)) {
+      if (!result.ok()) return failed(*endpoint, direction, part, result.status);
+      const std::span<std::byte> here = std::exchange(in_slot[result.tag], {});
+      if (direction == Direction::from_endpoint)
+        std::ranges::copy((*buffer)->bytes().subspan(result.tag * slot_bytes, here.size()), here.begin());
+      done += here.size();
     }
     if (*count == 0) clock.idle();
   }
@@ -135,42 +184,36 @@ Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction
   if (!size) return refuse(ErrorCode::invalid_argument, drive, direction, std::string(explain(size.error())));
   if (part.bytes == 0 && part.memory_offset < *size) part.bytes = *size - part.memory_offset;
   if (auto checked = check_part(drive, direction, part, *size); !checked) return checked;
-  auto endpoint = drive.unit().driver->open_endpoint(kInFlight);
+  auto endpoint = BorrowedEndpoint::of(drive.unit());
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
   if (auto checked = check_pieces(**endpoint, drive, direction, part, memory); !checked) return checked;
-  return move(**endpoint, drive.machine_state()->backend().clock(), direction, part, memory);
+  auto moved = move(**endpoint, drive.machine_state()->backend().clock(), direction, part, memory);
+  if (!moved) endpoint->spoil();
+  return moved;
 }
 
-template <class Bytes>
-Result<HostWay> move_host(const Drive& drive, DrivePart part, Direction direction, Bytes bytes, bool may_lend) {
-  if (part.bytes == 0) part.bytes = bytes.size();
-  if (part.bytes != bytes.size() || part.memory_offset != 0)
+Result<HostWay> move_host(const Drive& drive, DrivePart part, Direction direction, std::span<std::byte> own,
+                          bool may_lend) {
+  if (part.bytes == 0) part.bytes = own.size();
+  if (part.bytes != own.size() || part.memory_offset != 0)
     return refuse(ErrorCode::invalid_argument, drive, direction,
-                  fmt::format("the memory has {} bytes, and all of it takes part", bytes.size()));
-  if (auto checked = check_part(drive, direction, part, bytes.size()); !checked)
+                  fmt::format("the memory has {} bytes, and all of it takes part", own.size()));
+  if (auto checked = check_part(drive, direction, part, own.size()); !checked)
     return std::unexpected(std::move(checked.error()));
-  auto endpoint = drive.unit().driver->open_endpoint(kInFlight);
+  auto endpoint = BorrowedEndpoint::of(drive.unit());
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
   base::Clock& clock = drive.machine_state()->backend().clock();
-  // What is written from is only read.
-  const std::span<std::byte> own(const_cast<std::byte*>(bytes.data()), bytes.size());
-  if (const auto lent = may_lend ? (*endpoint)->lend(own) : std::nullopt) {
-    const DmaSegment memory{lent->address(), bytes.size()};
-    auto moved = move(**endpoint, clock, direction, part, {&memory, 1});
-    endpoint->reset();  // before the memory: after an error commands may be in flight
-    if (!moved) return std::unexpected(std::move(moved.error()));
-    return HostWay::lent;
+  const auto lent = may_lend ? (*endpoint)->lend(own) : std::nullopt;
+  Result<void> moved;
+  if (lent) {
+    const DmaSegment memory{lent->address(), own.size()};
+    moved = move(**endpoint, clock, direction, part, {&memory, 1});
+  } else {
+    moved = move_copied(*endpoint, clock, direction, part, own);
   }
-  auto buffer = (*endpoint)->allocate(bytes.size());
-  if (!buffer) return std::unexpected(std::move(buffer.error()));
-  if (direction == Direction::to_endpoint) std::memcpy(buffer->bytes().data(), bytes.data(), bytes.size());
-  const DmaSegment memory{buffer->address(), bytes.size()};
-  auto moved = move(**endpoint, clock, direction, part, {&memory, 1});
-  endpoint->reset();  // likewise
-  if (!moved) return std::unexpected(std::move(moved.error()));
-  if constexpr (!std::is_const_v<typename Bytes::element_type>)
-    std::memcpy(bytes.data(), buffer->bytes().data(), bytes.size());
-  return HostWay::copied;
+  if (moved) return lent ? HostWay::lent : HostWay::copied;
+  endpoint->spoil();
+  return std::unexpected(std::move(moved.error()));
 }
 
 }  // namespace
@@ -193,7 +236,9 @@ Result<transfer::HostWay> transfer::read_host(const Drive& drive, DrivePart from
 }
 Result<transfer::HostWay> transfer::write_host(const Drive& drive, DrivePart to, std::span<const std::byte> from,
                                                bool may_lend) {
-  return move_host(drive, to, Direction::to_endpoint, from, may_lend);
+  // It is only read.
+  const std::span<std::byte> own(const_cast<std::byte*>(from.data()), from.size());
+  return move_host(drive, to, Direction::to_endpoint, own, may_lend);
 }
 
 }  // namespace barter

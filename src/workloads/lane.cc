@@ -22,7 +22,7 @@ Result<std::unique_ptr<Lane>> Lane::create(const Pair& pair, std::span<Haul> hau
 }
 
 Result<void> Lane::open() {
-  auto drive = pair_.drive->driver->open_endpoint(kPieces);
+  auto drive = pair_.drive->open_endpoint(kPieces);
   if (!drive) return std::unexpected(std::move(drive.error()));
   drive_ = std::move(*drive);
   piece_bytes_ = std::min(kPieceBytes, drive_->max_piece_bytes());
@@ -35,7 +35,7 @@ Result<void> Lane::open() {
 }
 
 Result<void> Lane::make_buffers() {
-  auto accelerator = pair_.accelerator->driver->open_endpoint(kPieces);
+  auto accelerator = pair_.accelerator->open_endpoint(kPieces);
   if (!accelerator) return std::unexpected(std::move(accelerator.error()));
   accelerator_ = std::move(*accelerator);
   piece_bytes_ = std::min(piece_bytes_, accelerator_->max_piece_bytes());

@@ -8,7 +8,7 @@
 //
 // The pointer may be to device memory that a region shows (Region::cpu_bytes), to managed memory, and to any mixture of them; what it
 // points to is looked up, and the owner of each part is asked. Ordinary memory of the program, no device can be shown: read and write
-// (io.hpp) take it by way of a buffer.
+// (io.hpp) take it by way of a buffer. An accelerator needs no registration: it computes on pointers (compute.hpp).
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -61,9 +61,12 @@ class Registration {
                                                    std::span<std::byte> memory, RegisterOptions options);
 
  private:
-  // What one owner has of it: mapped as one, in parts.
+  // What one owner has of it: mapped as one, in parts. Owners are known by themselves: another one may get the same addresses.
   struct Piece {
     MemoryRange range;  // within memory()
+    std::weak_ptr<peer::RegionState> region;
+    std::weak_ptr<peer::ManagedPages> managed;  // one of the two
+    std::uint64_t offset = 0;                   // of what the owner has
     std::vector<ManagedPart> parts;
     [[nodiscard]] bool is_stale() const;
   };
@@ -71,8 +74,9 @@ class Registration {
                RegisterOptions options)
       : machine_(std::move(machine)), unit_(&unit), memory_(memory), options_(options) {}
   [[nodiscard]] Error refusal(ErrorCode code, std::string why, std::string cure = {}) const;
-  [[nodiscard]] Result<void> map_all();
-  [[nodiscard]] Result<void> map(Piece& piece);
+  // False: not at this moment.
+  [[nodiscard]] Result<bool> map_all();
+  [[nodiscard]] Result<bool> map(Piece& piece);
   [[nodiscard]] Result<std::vector<Lease>> try_lease();
 
   std::shared_ptr<machine::State> machine_;
@@ -86,8 +90,6 @@ class Registration {
 [[nodiscard]] Result<Registration> register_memory(const DmaEngine& importer, std::span<std::byte> memory,
                                                    RegisterOptions options = {});
 [[nodiscard]] Result<Registration> register_memory(const Drive& importer, std::span<std::byte> memory,
-                                                   RegisterOptions options = {});
-[[nodiscard]] Result<Registration> register_memory(const Accelerator& importer, std::span<std::byte> memory,
                                                    RegisterOptions options = {});
 
 }  // namespace barter

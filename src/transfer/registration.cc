@@ -19,13 +19,6 @@ namespace {
 
 constexpr const char* kRegistering = "registering memory for";
 
-// What a registration is made of does not change while it lives, though where it lies may.
-Result<peer::PointerRun> still_there(const peer::Pointers& pointers, std::span<const std::byte> memory) {
-  auto runs = pointers.runs(memory);
-  if (runs.size() == 1 && (runs[0].region || runs[0].managed)) return std::move(runs[0]);
-  return fail({.code = ErrorCode::revoked, .why = "what the pointer points to is no longer what it was"});
-}
-
 }  // namespace
 
 Error Registration::refusal(ErrorCode code, std::string why, std::string cure) const {
@@ -68,45 +61,48 @@ Result<Registration> Registration::create(std::shared_ptr<machine::State> machin
                                    "can be shown",
                                    run.range.bytes, run.range.offset),
                        "use managed memory, or memory of a device that the CPU sees"));
-    made.pieces_.push_back({.range = run.range, .parts = {}});
+    made.pieces_.push_back(
+        {.range = run.range, .region = run.region, .managed = run.managed, .offset = run.offset, .parts = {}});
   }
   if (auto leases = made.lease(); !leases) return std::unexpected(std::move(leases.error()));
   return made;
 }
 
-Result<void> Registration::map(Piece& piece) {
-  peer::Exchange& exchange = machine_->exchange();
-  const auto run = still_there(exchange.pointers(), memory_.subspan(piece.range.offset, piece.range.bytes));
-  if (!run) return fail(refusal(run.error().code, run.error().why));
+Result<bool> Registration::map(Piece& piece) {
   const MapOptions options{.access = options_.access,
-                           .offset = run->offset,
+                           .offset = piece.offset,
                            .bytes = piece.range.bytes,
                            .hold = options_.hold,
                            .allow_unknown_route = options_.allow_unknown_route};
   piece.parts.clear();
-  if (run->managed) {
-    auto mapping = run->managed->map(*unit_->importer, options, options_.deadline);
+  if (const auto managed = piece.managed.lock()) {
+    auto mapping = managed->map(*unit_->importer, options, options_.deadline);
     if (!mapping) return std::unexpected(std::move(mapping.error()));
     piece.parts = std::move(*mapping).take_parts();
-    return {};
+    return true;
   }
-  auto mapping = exchange.try_map(*unit_->importer, *run->region, options);
+  const auto region = piece.region.lock();
+  if (!region) return fail(refusal(ErrorCode::revoked, "the memory is gone"));
+  auto mapping = machine_->exchange().try_map(*unit_->importer, *region, options);
+  const bool is_being_moved = !mapping && mapping.error().reason == peer::Refusal::revoked && !region->is_revoked();
+  if (is_being_moved) return false;
   if (!mapping) return fail(std::move(mapping.error().error));
   piece.parts.push_back({.range = {0, piece.range.bytes},
                          .is_direct = true,
-                         .exporter = run->region->exporter(),
+                         .exporter = region->exporter(),
                          .mapping = std::move(*mapping)});
-  return {};
+  return true;
 }
 
-Result<void> Registration::map_all() {
+Result<bool> Registration::map_all() {
   for (Piece& piece : pieces_) {
     if (!piece.is_stale()) continue;
     if (options_.hold == Hold::pinned && !piece.parts.empty())
       return fail(refusal(ErrorCode::revoked, "its owner has taken back what was to stay where it was"));
-    if (auto mapped = map(piece); !mapped) return mapped;
+    const auto mapped = map(piece);
+    if (!mapped || !*mapped) return mapped;
   }
-  return {};
+  return true;
 }
 
 Result<std::vector<Lease>> Registration::try_lease() {
@@ -124,15 +120,17 @@ Result<std::vector<Lease>> Registration::lease() {
   base::Clock& clock = machine_->backend().clock();
   Result<std::vector<Lease>> leases;
   const bool in_time = base::wait_until(clock, clock.now() + options_.deadline, [&] {
-    if (auto mapped = map_all(); !mapped) {
+    auto mapped = map_all();
+    if (!mapped) {
       leases = std::unexpected(std::move(mapped.error()));
       return true;
     }
+    if (!*mapped) return false;
     leases = try_lease();
     return leases || leases.error().code != ErrorCode::revoked;
   });
   if (in_time) return leases;
-  return fail(refusal(ErrorCode::timed_out, "its pages moved again and again until the deadline", "try again"));
+  return fail(refusal(ErrorCode::timed_out, "it moved again and again until the deadline", "try again"));
 }
 
 Result<Registration> register_memory(const DmaEngine& importer, std::span<std::byte> memory, RegisterOptions options) {
@@ -140,11 +138,6 @@ Result<Registration> register_memory(const DmaEngine& importer, std::span<std::b
 }
 
 Result<Registration> register_memory(const Drive& importer, std::span<std::byte> memory, RegisterOptions options) {
-  return Registration::create(importer.machine_state(), importer.unit(), memory, options);
-}
-
-Result<Registration> register_memory(const Accelerator& importer, std::span<std::byte> memory,
-                                     RegisterOptions options) {
   return Registration::create(importer.machine_state(), importer.unit(), memory, options);
 }
 

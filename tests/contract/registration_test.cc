@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -149,6 +151,25 @@ TEST_P(RegistrationTest, OwnersDecideAndTakeBack) {
   EXPECT_EQ(dynamic->lease().error().code, ErrorCode::revoked);
 }
 
+// A region that is taken back for now again and again, by another thread: a lease is an error only when it is gone for good.
+TEST_P(RegistrationTest, WhatIsTakenBackAtThisMomentIsWaitedFor) {
+  if (!std::get<1>(GetParam())) GTEST_SKIP() << "skipped: one thread at a time uses a machine that is stepped";
+  auto registered = barter::register_memory(*engine_, target_->cpu_bytes(), {.access = Access::write});
+  ASSERT_TRUE(registered);
+  std::atomic<bool> is_over = false;
+  std::thread owner([&] {
+    while (!is_over) EXPECT_TRUE(target_->invalidate());
+  });
+  for (int round = 0; round < 200; ++round) {
+    const auto leases = registered->lease();
+    EXPECT_TRUE(leases) << leases.error().message();
+  }
+  is_over = true;
+  owner.join();
+  ASSERT_TRUE(target_->revoke());
+  EXPECT_EQ(registered->lease().error().code, ErrorCode::revoked);
+}
+
 TEST_P(RegistrationTest, DrivesTakeItAsOnePieceOfMemory) {
   ASSERT_TRUE(memory_->move_to(gpu(), {.offset = 64_KiB, .bytes = 64_KiB}));
   const barter::Drive drive = *machine_->drive("nvme0");
@@ -171,11 +192,16 @@ TEST_P(RegistrationTest, WhatNoDeviceCanBeShownIsRefused) {
   EXPECT_EQ(refused.error().code, ErrorCode::unsupported);
   EXPECT_THAT(refused.error().message(), HasSubstr("ordinary memory of the program"));
   EXPECT_EQ(barter::register_memory(*engine_, {}).error().code, ErrorCode::invalid_argument);
-  // The region has gone, and something else may lie there.
-  auto registered = barter::register_memory(*engine_, target_->cpu_bytes(), {.access = Access::read});
+  // The region has gone, and another one lies there, at the same addresses.
+  const auto bytes = target_->cpu_bytes();
+  auto registered = barter::register_memory(*engine_, bytes, {.access = Access::read});
   ASSERT_TRUE(registered);
   target_.reset();
   EXPECT_EQ(registered->lease().error().code, ErrorCode::revoked);
+  target_.emplace(std::move(*machine_->provider("gpu1")->allocate(4_MiB)));
+  ASSERT_EQ(target_->cpu_bytes().data(), bytes.data());
+  EXPECT_EQ(registered->lease().error().code, ErrorCode::revoked);
+  EXPECT_TRUE(barter::register_memory(*engine_, bytes, {.access = Access::read}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Machines, RegistrationTest,

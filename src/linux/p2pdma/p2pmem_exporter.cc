@@ -122,6 +122,8 @@ Result<void> P2pmemExporter::acquire(MemoryRange range) {
     if (errno == ENOMEM || errno == EAGAIN) return fail(exhausted(range.bytes));
     return fail(system_error(errno, "taking memory of", function_.to_string()));
   }
+  // A child of fork() would keep what is given back here.
+  (void)madvise(chunk, range.bytes, MADV_DONTFORK);
   std::byte* const place = addresses_.data() + range.offset;
   if (mremap(chunk, range.bytes, range.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
     const int number = errno;

@@ -122,10 +122,14 @@ void BarMemory::hide() {
 
 Result<void> BarMemory::show() {
   const int protection = (info_.is_readable ? PROT_READ : 0) | (info_.is_writable ? PROT_WRITE : 0);
-  for (const RegionArea& area : info_.mappable)
-    if (mmap(base_ + area.offset_bytes, area.bytes, protection, MAP_SHARED | MAP_FIXED, device_->number(),
+  for (const RegionArea& area : info_.mappable) {
+    std::byte* const at = base_ + area.offset_bytes;
+    if (mmap(at, area.bytes, protection, MAP_SHARED | MAP_FIXED, device_->number(),
              static_cast<off_t>(info_.file_offset_bytes + area.offset_bytes)) == MAP_FAILED)
       return fail(system_error(errno, "mapping a BAR of", name_));
+    // A child of fork() would keep what is taken back here.
+    (void)madvise(at, area.bytes, MADV_DONTFORK);
+  }
   is_shown_.store(true, std::memory_order_release);
   return {};
 }

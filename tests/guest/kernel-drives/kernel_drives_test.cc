@@ -19,6 +19,7 @@
 #include "barter/machine.hpp"
 #include "dma_domain_contract.h"
 #include "exporter_contract.h"
+#include "forked_child.h"
 #include "importer_contract.h"
 #include "linux/descriptor.h"
 #include "linux/p2pdma/kernel_importer.h"
@@ -98,6 +99,17 @@ TEST(P2pmem, TakesFromThePoolWhatIsAskedForAndGivesItBack) {
   memory->release({1 << 20, 1 << 20});
   EXPECT_EQ(available(), before);
   EXPECT_TRUE(second->acquire({0, before}));
+}
+
+// It would keep what its parent gives back, and could go on writing to it.
+TEST(P2pmem, AChildOfForkDoesNotKeepIt) {
+  const auto memory = provider_memory();
+  ASSERT_TRUE(memory);
+  ASSERT_TRUE(memory->acquire({0, 1 << 20}));
+  EXPECT_FALSE(contract::is_mapped_in_child(memory->cpu_bytes({0, 1 << 20})));
+  std::vector<std::byte> ordinary(8192);
+  EXPECT_TRUE(contract::is_mapped_in_child(ordinary)) << "as everything else";
+  memory->release({0, 1 << 20});
 }
 
 // After release nothing can be started; what is there instead is nothing.

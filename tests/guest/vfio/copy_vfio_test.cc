@@ -6,6 +6,7 @@
 
 #include "barter/copy.hpp"
 #include "barter/machine.hpp"
+#include "forked_child.h"
 #include "vfio_machine.h"
 
 namespace barter {
@@ -46,6 +47,18 @@ TEST(CopyOnVfio, MemoryTakenBackInMidCopyIsGoneRoundByHostMemory) {
   EXPECT_GT(report->fallbacks[0].bytes, 0u);
   EXPECT_LT(report->fallbacks[0].bytes, kBytes);
   EXPECT_EQ(guest::kernel_faults(), faults);  // nothing was sent where it had no right to any more
+}
+
+// It would keep a window to what its parent takes back.
+TEST(CopyOnVfio, AChildOfForkHasNoWindowToTheMemory) {
+  auto machine = Machine::open("host");
+  ASSERT_TRUE(machine) << machine.error().message();
+  auto source = machine->drive(guest::vfio_functions()[0].to_string());
+  ASSERT_TRUE(source) << source.error().message();
+  auto region = source->memory()->allocate(4096);
+  ASSERT_TRUE(region) << region.error().message();
+  ASSERT_FALSE(region->cpu_bytes().empty());
+  EXPECT_FALSE(contract::is_mapped_in_child(region->cpu_bytes()));
 }
 
 }  // namespace

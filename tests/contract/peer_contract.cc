@@ -40,10 +40,11 @@ TEST_P(PeerContract, Importer_keeps_its_contract) {
   std::vector<std::byte> bytes(16);
   const Region region = allocate(4_KiB);  // where memory is lent, there is none before
   // On a route by bus address no request goes through the domain, and its addresses lead nowhere; nor on one by a link.
-  if (machine().expected_route() == Route::link) return;
-  if (machine().guarded() || !machine().importer(0).domain().translates())
-    check_importer(machine().importer(0), machine().exporter().bus_address() + region.range().offset,
-                   [&](DmaAddress at) { return machine().read(0, at, bytes); });
+  const bool goes_through_domain = machine().expected_route() != Route::link &&
+                                   (machine().guarded() || !machine().importer(0).domain().translates());
+  if (!goes_through_domain) GTEST_SKIP() << "skipped: on this route no request goes through the importer's domain";
+  check_importer(machine().importer(0), machine().exporter().bus_address() + region.range().offset,
+                 [&](DmaAddress at) { return machine().read(0, at, bytes); });
 }
 
 // 1. The exporter decides alone.

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,6 +15,8 @@
 
 #include "barter/units.hpp"
 #include "drivers/accelerator/accelerator.h"
+#include "drivers/accelerator/engine_importer.h"
+#include "drivers/accelerator/page_table_domain.h"
 #include "drivers/dma_engine/engine.h"
 #include "drivers/function_importer.h"
 #include "drivers/nvme/controller.h"
@@ -37,6 +40,7 @@ class Engine : public ScriptedImporter {
   static constexpr Duration kPatience = std::chrono::milliseconds(200);
   static constexpr std::uint64_t kBufferBytes = 256_KiB;
 
+  void count_withheld() { ++withheld_; }
   // Polls until the one command that is in flight has ended. Did it do what it was to?
   template <class CommandResult, class Queue>
   [[nodiscard]] bool finish(base::Clock& clock, Queue& queue, std::uint64_t tag) {
@@ -137,6 +141,71 @@ class CopyEngine final : public Engine {
 
   std::unique_ptr<drivers::accelerator::Accelerator> accelerator_;
   drivers::FunctionImporter real_;
+  std::unique_ptr<drivers::accelerator::Channel> channel_;
+  std::uint64_t tag_ = 0;
+};
+
+// The same copy engine, whose requests name memory as the accelerator's own page tables do. The addresses there are chosen by the
+// test, one after the other, in a part of them that no other mapping uses.
+class TableEngine final : public Engine {
+ public:
+  TableEngine(std::unique_ptr<drivers::accelerator::Accelerator> accelerator, peer::DmaDomain& below, Route route)
+      : Engine(accelerator->function().bdf()),
+        accelerator_(std::move(accelerator)),
+        domain_(*accelerator_, below, route),
+        real_(accelerator_->function(), domain_),
+        channel_(std::move(*accelerator_->create_channel(drivers::accelerator::Kind::copy, {}))) {}
+  [[nodiscard]] peer::DmaDomain& domain() override { return real_.domain(); }
+  [[nodiscard]] Result<void> isolate() override { return real_.isolate(); }
+
+  [[nodiscard]] bool write(DmaAddress to, std::span<const std::byte> bytes) override {
+    std::ranges::copy(bytes, accelerator_->window_bytes({0, bytes.size()}).begin());
+    return copy({.from = Operand::local(0), .to = Operand::virtual_memory(to.value), .bytes = bytes.size()});
+  }
+  [[nodiscard]] bool read(DmaAddress from, std::span<std::byte> bytes) override {
+    const bool done =
+        copy({.from = Operand::virtual_memory(from.value), .to = Operand::local(0), .bytes = bytes.size()});
+    std::ranges::copy(accelerator_->window_bytes({0, bytes.size()}), bytes.begin());
+    return done;
+  }
+
+ private:
+  using Operand = drivers::accelerator::Operand;
+
+  class Domain final : public peer::DmaDomain {
+   public:
+    Domain(drivers::accelerator::Accelerator& accelerator, peer::DmaDomain& below, Route route)
+        : tables_(accelerator, below), route_(route) {}
+    [[nodiscard]] bool translates() const override { return tables_.translates(); }
+    [[nodiscard]] bool device_translates() const override { return tables_.device_translates(); }
+    [[nodiscard]] bool is_defied() const override { return tables_.is_defied(); }
+    [[nodiscard]] Result<DmaAddress> map(BusAddress target, std::uint64_t bytes, Access access) override {
+      const std::uint64_t at = next_.fetch_add(16_MiB) + target.value % 4096;
+      return tables_.map_at(
+          {.at = {at}, .target = target, .bytes = bytes, .access = access, .route = route_, .link = {}});
+    }
+    void unmap(DmaAddress address, std::uint64_t bytes) override { tables_.unmap(address, bytes); }
+
+   private:
+    drivers::accelerator::PageTableDomain tables_;
+    const Route route_;
+    std::atomic<std::uint64_t> next_ = 1_GiB;
+  };
+
+  // What the tables don't have ends the command, and no counter of the machine sees it.
+  [[nodiscard]] bool copy(drivers::accelerator::CopyBytes what) {
+    if (!channel_->submit(drivers::accelerator::copy(what, ++tag_))) return false;
+    channel_->ring();
+    base::Clock& clock = accelerator_->function().clock();
+    const std::uint64_t before = withheld();
+    const bool done = finish<drivers::accelerator::CommandResult>(clock, *channel_, tag_);
+    if (!done && withheld() == before) count_withheld();
+    return done;
+  }
+
+  std::unique_ptr<drivers::accelerator::Accelerator> accelerator_;
+  Domain domain_;
+  drivers::accelerator::EngineImporter real_;
   std::unique_ptr<drivers::accelerator::Channel> channel_;
   std::uint64_t tag_ = 0;
 };

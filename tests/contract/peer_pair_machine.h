@@ -27,7 +27,12 @@
 namespace barter::contract {
 
 enum class MemoryOf : std::uint8_t { drive, accelerator, host };
-enum class ImporterIs : std::uint8_t { drive, accelerator, dma_engine };
+enum class ImporterIs : std::uint8_t {
+  drive,
+  accelerator,
+  accelerator_by_page_tables,  // of its own
+  dma_engine,
+};
 enum class Way : std::uint8_t {
   by_switch,       // turned around there
   by_redirection,  // at one switch, whose ACS sends every request up to the root complex
@@ -46,7 +51,8 @@ struct PairSetup {
     return way == Way::by_switch && memory != MemoryOf::host ? Route::bus_address : Route::through_host_bridge;
   }
   [[nodiscard]] bool is_guarded() const {
-    return iommu == IommuMode::translate && route() == Route::through_host_bridge;
+    return importer == ImporterIs::accelerator_by_page_tables ||
+           (iommu == IommuMode::translate && route() == Route::through_host_bridge);
   }
 };
 
@@ -160,6 +166,7 @@ class PairMachine final : public PeerMachine {
       case ImporterIs::drive:
         return drive();
       case ImporterIs::accelerator:
+      case ImporterIs::accelerator_by_page_tables:
         return devices::accelerator::create_accelerator({.memory_bytes = kAcceleratorBytes});
       case ImporterIs::dma_engine:
         break;
@@ -209,10 +216,13 @@ class PairMachine final : public PeerMachine {
         if (!drive) return fail(drive.error());
         return std::make_unique<DriveEngine>(std::move(*drive), domain);
       }
-      case ImporterIs::accelerator: {
+      case ImporterIs::accelerator:
+      case ImporterIs::accelerator_by_page_tables: {
         auto accelerator = drivers::accelerator::Accelerator::create(function(name), {});
         if (!accelerator) return fail(accelerator.error());
-        return std::make_unique<CopyEngine>(std::move(*accelerator), domain);
+        if (setup_.importer == ImporterIs::accelerator)
+          return std::make_unique<CopyEngine>(std::move(*accelerator), domain);
+        return std::make_unique<TableEngine>(std::move(*accelerator), domain, setup_.route());
       }
       case ImporterIs::dma_engine:
         break;

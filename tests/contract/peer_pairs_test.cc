@@ -27,6 +27,9 @@ std::string name_of(const PairSetup& setup) {
     case ImporterIs::accelerator:
       name = "accelerator";
       break;
+    case ImporterIs::accelerator_by_page_tables:
+      name = "page_tables";
+      break;
     case ImporterIs::dma_engine:
       name = "dma_engine";
       break;
@@ -83,7 +86,8 @@ std::vector<PairSetup> setups_of(ImporterIs importer, MemoryOf memory) {
 
 std::vector<PeerMachineParam> pairs(bool guarded_alone) {
   std::vector<PeerMachineParam> all;
-  for (const ImporterIs importer : {ImporterIs::drive, ImporterIs::accelerator, ImporterIs::dma_engine})
+  for (const ImporterIs importer :
+       {ImporterIs::drive, ImporterIs::accelerator, ImporterIs::accelerator_by_page_tables, ImporterIs::dma_engine})
     for (const MemoryOf memory : {MemoryOf::drive, MemoryOf::accelerator, MemoryOf::host})
       for (const PairSetup& setup : setups_of(importer, memory))
         if (!guarded_alone || setup.is_guarded()) all.push_back(pair(setup));

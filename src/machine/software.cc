@@ -52,6 +52,12 @@ class SoftwareBackend final : public Backend {
     return {};
   }
 
+  [[nodiscard]] Result<void> reset(const DriveUnit& unit) override {
+    auto function = fabric_->function(unit.bdf);
+    if (!function) return std::unexpected(std::move(function.error()));
+    return (*function)->reset();
+  }
+
   [[nodiscard]] Result<void> set_device_link(const DriveUnit& one, const DriveUnit& other, bool works) override {
     for (const topology::DeviceLinkDescription& link : device_links_) {
       if (std::minmax(link.first.accelerator, link.second.accelerator) != std::minmax(one.name, other.name)) continue;

@@ -18,6 +18,13 @@ Result<void> Backend::pull_out(const DriveUnit& unit) {
                .why = "this machine is no software machine, and has its slots elsewhere"});
 }
 
+Result<void> Backend::reset(const DriveUnit& unit) {
+  return fail({.code = ErrorCode::unsupported,
+               .doing = "resetting",
+               .subject = unit.name,
+               .why = "this machine is no software machine, and Linux resets its devices"});
+}
+
 Result<void> Backend::set_device_link(const DriveUnit& one, const DriveUnit& other, bool) {
   return fail({.code = ErrorCode::unsupported,
                .doing = "breaking the link between",

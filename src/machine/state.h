@@ -96,6 +96,8 @@ class Backend {
   [[nodiscard]] virtual Result<HostRoom> host_room(std::uint64_t) { return HostRoom{}; }
   // Pulls the device out of its slot, without a word to anybody. Any thread.
   [[nodiscard]] virtual Result<void> pull_out(const DriveUnit& unit);
+  // Resets the device, as an administrator may whoever uses it, without a word to anybody. Any thread.
+  [[nodiscard]] virtual Result<void> reset(const DriveUnit& unit);
   // Breaks the link between two accelerators, or mends it, without a word to anybody. Any thread.
   [[nodiscard]] virtual Result<void> set_device_link(const DriveUnit& one, const DriveUnit& other, bool works);
   // What went wrong below a drive since the last call, in words that a completion status has no room for; may be empty.

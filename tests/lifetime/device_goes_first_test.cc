@@ -1,4 +1,4 @@
-// The device goes first: pulled out of its slot, or given up by its driver, under owners and users in processes of their own.
+// The device goes first: pulled out of its slot, reset by an administrator, or given up by its driver, under owners and users in processes of their own.
 #include <chrono>
 
 #include "processes.h"
@@ -6,7 +6,7 @@
 namespace barter::lifetime {
 namespace {
 
-enum class How : std::uint8_t { pulled_out, given_up };
+enum class How : std::uint8_t { pulled_out, reset, given_up };
 
 class DeviceGoesFirst : public Lifetime, public testing::WithParamInterface<How> {
  protected:
@@ -24,8 +24,9 @@ class DeviceGoesFirst : public Lifetime, public testing::WithParamInterface<How>
     machine::State& state = *machine->state();
     machine::DriveUnit& unit = machine->drive(drive)->unit();
     const bool pulled = GetParam() == How::pulled_out;
-    // A slot does not wait until nobody is using the machine.
+    // Neither waits until nobody is using the machine. What was reset, its driver gives up.
     if (pulled && !state.backend().pull_out(unit)) ADD_FAILURE();
+    if (GetParam() == How::reset && !state.backend().reset(unit)) ADD_FAILURE();
     const auto lock = broker->hold_machine();
     const auto report = pulled ? state.unplug(unit) : state.unbind(unit);
     EXPECT_TRUE(report) << report.error().message();
@@ -102,8 +103,12 @@ TEST_P(DeviceGoesFirst, TheOneThatUsesItUnderALease) {
   EXPECT_EQ(owner->ask("revoke a 1000"), "ok 0 late 0");
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, DeviceGoesFirst, testing::Values(How::pulled_out, How::given_up),
-                         [](const auto& of) { return of.param == How::pulled_out ? "PulledOut" : "GivenUp"; });
+INSTANTIATE_TEST_SUITE_P(Each, DeviceGoesFirst, testing::Values(How::pulled_out, How::reset, How::given_up),
+                         [](const auto& of) {
+                           return of.param == How::pulled_out ? "PulledOut"
+                                  : of.param == How::reset    ? "Reset"
+                                                              : "GivenUp";
+                         });
 
 }  // namespace
 }  // namespace barter::lifetime

@@ -30,6 +30,11 @@ namespace {
 constexpr std::uint64_t kBlockBytes = std::uint64_t{64} << 10;
 constexpr Duration kDeadline = std::chrono::seconds(30);  // nothing in here takes long; it ends a run that hangs
 
+// The mover goes on when the engine has read at least once for so many moves, so that neither works alone; and every so often it moves
+// the very block that the engine reads.
+constexpr std::uint64_t kMovesForARead = 32;
+constexpr std::uint64_t kMovesForOneInUse = 4;
+
 // What a block holds: the same word all over, which tells the block and how often it was written.
 struct Block {
   std::shared_mutex order;  // who writes a block has it alone: moves ask nobody
@@ -45,6 +50,7 @@ bool holds(std::span<const std::byte> bytes, std::uint64_t word) {
 // What the three threads have done, and the first thing that went wrong.
 struct Tally {
   std::atomic<std::uint64_t> moves = 0;
+  std::atomic<std::size_t> being_read = 0;      // which block
   std::atomic<std::uint64_t> direct_bytes = 0;  // read by the engine from accelerators
   std::atomic<std::uint64_t> host_bytes = 0;    // and from host memory
   std::atomic<std::uint64_t> reads = 0;
@@ -101,8 +107,12 @@ class Migrate {
   // Forward on one accelerator, backward on the other, and home.
   void move() {
     base::Random chance(options_.seed);
+    base::SystemClock clock;
     for (std::uint64_t step = 0; step < kMigrateMoves && !tally_.is_over; ++step) {
-      const MemoryRange range = range_of(chance.below(blocks_.size()));
+      const auto has_been_read = [&] { return tally_.is_over || tally_.reads * kMovesForARead >= step; };
+      if (!base::wait_until(clock, clock.now() + kDeadline, has_been_read)) return tally_.fail(too_slow());
+      const std::size_t any = chance.below(blocks_.size());
+      const MemoryRange range = range_of(step % kMovesForOneInUse == 0 ? tally_.being_read.load() : any);
       const auto moved = step % 3 == 2 ? memory_.move_to_host(range, {.deadline = kDeadline})
                                        : memory_.move_to(accelerators_[step % 3], range, {.deadline = kDeadline});
       if (!moved) return tally_.fail(moved.error());
@@ -111,12 +121,20 @@ class Migrate {
     tally_.is_over = true;
   }
 
+  [[nodiscard]] Error too_slow() const {
+    return {.code = ErrorCode::timed_out,
+            .doing = "running migrate with",
+            .subject = engine_.name(),
+            .why = "the engine has read no block until the deadline"};
+  }
+
   // The engine reads block after block, wherever its pages are.
   void read() {
     base::Random chance(options_.seed + 1);
     while (!tally_.is_over || tally_.reads == 0) {
       const std::size_t block = chance.below(blocks_.size());
       const std::shared_lock lock(blocks_[block]->order);
+      tally_.being_read = block;
       auto done = read(block);
       if (!done) return tally_.fail(std::move(done.error()));
       if (!*done) continue;

@@ -1,6 +1,7 @@
 // neighbour: an application works on host memory while transfers run, direct and by way of host memory
 // (docs/workloads/neighbour.md).
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -30,10 +31,11 @@ struct Way {
   std::uint64_t moved_bytes = 0;
   std::uint64_t host_memory_bytes = 0;
   double seconds = 0;
-  [[nodiscard]] double slowdown() const {
+  // Least, median and most of the rounds.
+  [[nodiscard]] std::array<double, 3> slowdown() const {
     std::vector<double> sorted = slowdowns;
     std::ranges::sort(sorted);
-    return sorted[sorted.size() / 2];
+    return {sorted.front(), sorted[sorted.size() / 2], sorted.back()};
   }
 };
 
@@ -132,12 +134,18 @@ WorkloadReport Neighbour::report(const Way& own, const Way& by_host) const {
                             .reason = pair.why_host,
                             .verified = report.verified});
   }
-  report.measures = {{"slowdown", own.slowdown()},
+  const auto [least, median, most] = own.slowdown();
+  report.measures = {{"slowdown", median},
+                     {"slowdown_least", least},
+                     {"slowdown_most", most},
                      {"application_rounds_per_second", alone_},
                      {"paced_bytes_per_second", pace_},
                      {"moved_bytes_per_second", static_cast<double>(own.moved_bytes) / own.seconds}};
   if (!by_host.slowdowns.empty()) {
-    report.measures.push_back({"slowdown_by_host", by_host.slowdown()});
+    const auto [least_by_host, median_by_host, most_by_host] = by_host.slowdown();
+    report.measures.push_back({"slowdown_by_host", median_by_host});
+    report.measures.push_back({"slowdown_least_by_host", least_by_host});
+    report.measures.push_back({"slowdown_most_by_host", most_by_host});
     report.measures.push_back(
         {"moved_bytes_per_second_by_host", static_cast<double>(by_host.moved_bytes) / by_host.seconds});
     report.measures.push_back({"host_memory_bytes_by_host", static_cast<double>(by_host.host_memory_bytes)});

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include <barter/machine.hpp>
 #include <barter/memory.hpp>
@@ -42,11 +43,15 @@ struct IoReport {
           // memory, and on `host` all that is aligned as the drive or file system wants it
   std::uint64_t copied_bytes = 0;  // by way of a buffer in host memory
   std::uint32_t parts = 0;         // how many pieces of memory it was
+  // Of the first piece that went by way of a buffer though it belongs to a device or is managed: what its owner, or the machine, had
+  // against DMA to it. Empty: there was none.
+  std::string why_copied;
 };
 
 // Any pointer: the program's own memory, device memory that a region shows (Region::cpu_bytes), managed memory (managed.hpp),
 // and a mixture of them. What it points to is looked up, and each part goes the shortest way that its owner and the machine
-// allow: to where the bytes are, or by way of a buffer. Blocks of the drive that lie across two parts go by way of a buffer.
+// allow: to where the bytes are, or by way of a buffer. An owner that refuses has decided about other devices' DMA; a program that
+// has the pointer can copy, and so does this. Blocks of the drive that lie across two kinds of it go by way of a buffer.
 // `bytes` is 0 or the size of the span. After an error a part may have been moved.
 [[nodiscard]] Result<IoReport> read(const Drive& drive, DrivePart from, std::span<std::byte> into);
 [[nodiscard]] Result<IoReport> write(const Drive& drive, DrivePart to, std::span<const std::byte> from);

@@ -94,7 +94,11 @@ struct Answer {
 using Consent = std::function<Answer(const Request&)>;
 // What the owner is told once for each answer `direct`, when what it granted is gone: no DMA reaches that range by that
 // grant any more. It is the request as it was granted, with the range that the answer held for. On any thread; it may call
-// back, but not revoke or invalidate the memory in question, which waits for its end.
+// back, but not revoke or invalidate the memory in question, which waits for its end. Of pages of managed memory it may be the
+// thread that answers page faults: it must neither touch that memory nor wait for a thread that may.
+//
+// Both must return. Revocation, and a device that is to leave, wait for devices with a deadline, and for the program's own code
+// without one: cutting it off would leave it running in memory that is gone.
 using Unmapped = std::function<void(const Request&)>;
 
 struct MapOptions {

@@ -78,53 +78,50 @@ class PointerIo {
             .bytes = range.bytes};
   }
 
+  // Not by this way, then: by way of a buffer, and the first reason is told.
+  [[nodiscard]] bool not_direct(std::string why) {
+    if (report_.why_copied.empty()) report_.why_copied = std::move(why);
+    return false;
+  }
+
   // False: not by this way. The memory's owner said no, there is no way, or it was taken back meanwhile.
   [[nodiscard]] Result<bool> by_region(const PointerRun& run, MemoryRange range) {
     auto mapping =
         drive_.machine_state()->exchange().try_map(*drive_.unit().importer, *run.region, options(run, range));
     if (!mapping && mapping.error().reason == peer::Refusal::device_gone) return fail(std::move(mapping.error().error));
-    if (!mapping) return false;
+    if (!mapping) return not_direct(std::move(mapping.error().error.why));
     const auto lease = mapping->lease();
-    if (!lease) return false;
-    return count(by_lease(*lease, range), range.bytes, true);
+    if (!lease) return not_direct(lease.error().message());
+    const auto done = by_leases({&*lease, 1}, range);
+    if (done && *done) report_.direct_bytes += range.bytes;
+    return done;
   }
 
   [[nodiscard]] Result<bool> by_managed(const PointerRun& run, MemoryRange range) {
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
-      auto mapping = run.managed->map(*drive_.unit().importer, options(run, range), kMapDeadline);
-      if (!mapping && mapping.error().code == ErrorCode::device_gone) return fail(std::move(mapping.error()));
-      if (!mapping) return false;
-      const bool is_cut_at_blocks = std::ranges::all_of(
-          mapping->parts(), [&](const ManagedPart& part) { return part.range.bytes % block_bytes_ == 0; });
-      if (!is_cut_at_blocks) return false;
+      const auto mapping = run.managed->map(*drive_.unit().importer, options(run, range), kMapDeadline);
+      if (!mapping && mapping.error().code == ErrorCode::device_gone) return std::unexpected(mapping.error());
+      if (!mapping) return not_direct(mapping.error().why);
       const auto leases = mapping->lease();
-      if (!leases) continue;     // its pages have moved
-      bool was_cut_off = false;  // under a command: what it has moved is moved again
-      MemoryRange here{range.offset, 0};
-      for (std::size_t index = 0; index < leases->size(); ++index) {
-        here.bytes = mapping->parts()[index].range.bytes;
-        auto done = count(by_lease((*leases)[index], here), here.bytes, mapping->parts()[index].is_direct);
-        was_cut_off = !done && mapping->parts()[index].mapping.is_revoked();
-        if (was_cut_off) break;
-        if (!done || !*done) return done;
-        here.offset += here.bytes;
-      }
-      if (!was_cut_off) return true;
+      if (!leases) continue;  // its pages have moved
+      const auto done = by_leases(*leases, range);
+      // Cut off under a command: what it has moved is moved again.
+      if (!done && std::ranges::any_of(mapping->parts(), &Mapping::is_revoked, &ManagedPart::mapping)) continue;
+      if (!done || !*done) return done;
+      for (const ManagedPart& part : mapping->parts())
+        (part.is_direct ? report_.direct_bytes : report_.host_bytes) += part.range.bytes;
+      return true;
     }
-    return false;
+    return not_direct("its pages moved again and again");
   }
 
-  [[nodiscard]] Result<void> by_lease(const Lease& lease, MemoryRange range) const {
+  // False: this is nothing that the drive can be told. That is no error of the program's, and was found before anything moved.
+  [[nodiscard]] Result<bool> by_leases(std::span<const Lease> leases, MemoryRange range) {
     const DrivePart part{.offset = offset_ + range.offset, .bytes = range.bytes};
-    return direction_ == Direction::from_endpoint ? read(drive_, part, lease) : write(drive_, part, lease);
-  }
-
-  // What a drive can't be told is no error of the program's: its memory goes by way of a buffer.
-  [[nodiscard]] Result<bool> count(const Result<void>& done, std::uint64_t bytes, bool is_direct) {
-    if (!done && done.error().code == ErrorCode::invalid_argument) return false;
-    if (!done) return std::unexpected(done.error());
-    (is_direct ? report_.direct_bytes : report_.host_bytes) += bytes;
-    return true;
+    const auto done = direction_ == Direction::from_endpoint ? read(drive_, part, leases) : write(drive_, part, leases);
+    if (done) return true;
+    if (done.error().code == ErrorCode::invalid_argument) return not_direct(done.error().why);
+    return std::unexpected(done.error());
   }
 
   const Drive& drive_;

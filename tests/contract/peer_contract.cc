@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 #include <utility>
 
 #include <gmock/gmock.h>
@@ -11,6 +12,7 @@
 #include "importer_contract.h"
 #include "peer/fallback.h"
 #include "peer/mapping.h"
+#include "peer/pointers.h"
 
 namespace barter::contract {
 
@@ -380,6 +382,34 @@ TEST_P(PeerContract, Point7_a_mapping_of_everything_is_one_segment) {
   ASSERT_TRUE(lease);
   EXPECT_THAT(lease->segments(), SizeIs(1));
   EXPECT_EQ(lease->segments()[0].bytes, machine().exporter().size_bytes());
+}
+
+// 8. Pointers work: what one points to is found, and it shows the same bytes as the DMA.
+
+TEST_P(PeerContract, Point8_pointer_into_device_memory_is_known_and_shows_what_dma_does) {
+  std::optional<Region> region = allocate(16_KiB);
+  const auto bytes = region->cpu_bytes();
+  if (bytes.empty()) GTEST_SKIP() << "skipped: this memory has no view of the CPU's";
+  const auto runs = exchange().pointers().runs(bytes.subspan(5000, 100));
+  ASSERT_THAT(runs, SizeIs(1));
+  ASSERT_EQ(runs[0].region, region->state());
+  EXPECT_EQ(runs[0].offset, 5000u);
+  {
+    const Mapping mapping = map(0, *region, {.offset = runs[0].offset, .bytes = 100});
+    const auto lease = mapping.lease();
+    ASSERT_TRUE(lease);
+    const auto sent = pattern(100, 3);
+    EXPECT_TRUE(machine().write(0, start_of(*lease), sent));
+    EXPECT_TRUE(std::ranges::equal(bytes.subspan(5000, 100), sent));
+    std::ranges::reverse(bytes.subspan(5000, 100));
+    std::vector<std::byte> back(100);
+    EXPECT_TRUE(machine().read(0, start_of(*lease), back));
+    EXPECT_TRUE(std::ranges::equal(back, std::views::reverse(sent)));
+  }
+  // Neither what lies behind it nor what was there before is taken for it.
+  EXPECT_EQ(exchange().pointers().runs({bytes.data() + bytes.size(), 1})[0].region, nullptr);
+  region.reset();
+  EXPECT_EQ(exchange().pointers().runs(bytes.first(1))[0].region, nullptr);
 }
 
 // 9. Fallback is a decision with a reason, and a passing failure passes.

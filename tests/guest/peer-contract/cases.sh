@@ -29,6 +29,7 @@ case_kernel_drives_point_4() { kernel_drives 'Point4_*'; }
 case_kernel_drives_point_5() { kernel_drives 'Point5_*'; }
 case_kernel_drives_point_6() { kernel_drives 'Point6_*'; }
 case_kernel_drives_point_7() { kernel_drives 'Point7_*'; }
+case_kernel_drives_point_8() { kernel_drives 'Point8_*'; }
 case_kernel_drives_point_9() { kernel_drives 'Point9_*'; }
 case_kernel_drives_point_10() { kernel_drives 'Point10_*'; }
 case_kernel_drives_are_waited_for() {
@@ -58,5 +59,6 @@ case_vfio_drives_point_4() { vfio_drives 'Point4_*'; }
 case_vfio_drives_point_5() { vfio_drives 'Point5_*'; }
 case_vfio_drives_point_6() { vfio_drives 'Point6_*'; }
 case_vfio_drives_point_7() { vfio_drives 'Point7_*'; }
+case_vfio_drives_point_8() { vfio_drives 'Point8_*'; }
 case_vfio_drives_point_9() { vfio_drives 'Point9_*'; }
 case_vfio_drives_point_10() { vfio_drives 'Point10_*'; }

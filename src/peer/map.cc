@@ -53,11 +53,11 @@ std::optional<NotMapped> Core::check_current(const Attempt& attempt) const {
   if (attempt.importer_state->isolated)
     return attempt.refusal(Refusal::device_gone, ErrorCode::device_failed,
                            "the importer was cut off from all memory, because it did not let go of revoked memory",
-                           "reset the device and readmit it");
+                           "open the machine anew, which resets the device");
   if (is_late(*attempt.importer_state))
     return attempt.refusal(Refusal::late_importer, ErrorCode::device_failed,
                            "the importer has not yet ended what it had in flight to memory that was taken back from it",
-                           "let that end, or reset the device and readmit it");
+                           "let that end, or open the machine anew, which resets the device");
   if (attempt.region.revoked_)
     return attempt.refusal(Refusal::revoked, ErrorCode::revoked, "the owner has taken the memory back for good");
   if (attempt.region.taking_back_ > 0 || attempt.region.epoch_ != attempt.epoch)

@@ -36,7 +36,7 @@ enum class Direction : std::uint8_t {
 
 // One line of the table, and one object of `--json`.
 struct Row {
-  std::string name;
+  std::string name;   // no other row has it
   double barter = 0;  // median, in `unit`
   std::string peer_name;
   double peer = 0;  // median, in `unit`

@@ -56,7 +56,7 @@ std::vector<Row> map_cost() {
                   .goal = 1.2,
                   .direction = Direction::at_most},
                  {}, big, small),
-          row_against_limit({.name = "IOMMU: map and unmap 1 GiB",
+          row_against_limit({.name = "IOMMU: map and unmap 1 GiB, limit",
                              .peer_name = "1 us",
                              .unit = "ns",
                              .goal = 1.0,

@@ -145,14 +145,26 @@ void print_json(std::span<const Row> rows) {
   fmt::print("{}\n", array.dump(2));
 }
 
-// Every row of the benchmarks that the filter lets through; false if one of them could not be measured.
+// Whoever keeps figures from one run to the next knows a row by its name.
+bool add(std::vector<Row>& rows, std::vector<Row> more) {
+  for (Row& row : more) {
+    if (std::ranges::find(rows, row.name, &Row::name) != rows.end()) {
+      fmt::print(stderr, "error: two rows are called \"{}\": give each a name of its own\n", row.name);
+      return false;
+    }
+    rows.push_back(std::move(row));
+  }
+  return true;
+}
+
+// Every row of the benchmarks that the filter lets through; false if one of them could not be measured, or is called as another.
 bool measure(const Options& options, std::vector<Row>& rows) {
   bool whole = true;
   for (const auto& [name, bench] : registry()) {
     if (name.find(options.filter) == std::string::npos) continue;
     if (!options.json) fmt::print(stderr, "{} ...\n", name);
     try {
-      std::ranges::move(bench(), std::back_inserter(rows));
+      if (!add(rows, bench())) whole = false;
     } catch (const Broken& broken) {
       fmt::print(stderr, "{}: skipped: {}\n", name, broken.why());
       whole = false;

@@ -127,7 +127,7 @@ std::vector<Row> export_and_map() {
                            .unit = "bytes",
                            .goal = 1.2,
                            .direction = Direction::at_most};
-  const Question limit{.name = "bookkeeping of 128 GiB, mapped",
+  const Question limit{.name = "bookkeeping of 128 GiB, mapped, limit",
                        .peer_name = "1 KiB",
                        .unit = "bytes",
                        .goal = 1,

@@ -113,7 +113,7 @@ std::vector<Row> rows(Bench& bench, const std::string& how) {
                .direction = Direction::at_most},
               kRounds, [&] { return bench.large(); }, [&] { return bench.small(); }),
           row_against_limit(
-              {.name = "map+unmap 1 GiB, " + how,
+              {.name = "map+unmap 1 GiB, " + how + ", limit",
                .peer_name = "1 us",
                .unit = "ns",
                .goal = 1,

@@ -60,7 +60,10 @@ Result<Known<std::string>> read_attribute(const fs::path& file) {
   if (!contents->bytes) return Known<std::string>(Unknown{fmt::format("{}: {}", file.string(), contents->why)});
   if (contents->bytes->size() > kMaxAttributeBytes)
     return fail(file_error(ErrorCode::malformed, file, fmt::format("it holds more than {} bytes", kMaxAttributeBytes)));
-  return Known<std::string>(std::string(trim(*contents->bytes)));
+  // tar fills up what it read of an attribute with zeros, because the kernel says that each is a page long.
+  std::string_view text = *contents->bytes;
+  text = text.substr(0, text.find_last_not_of('\0') + 1);
+  return Known<std::string>(std::string(trim(text)));
 }
 
 Result<Known<std::uint64_t>> read_number(const fs::path& file, std::uint64_t most) {

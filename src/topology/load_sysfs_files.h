@@ -31,7 +31,7 @@ struct Contents {
 };
 [[nodiscard]] Result<Contents> read_prefix(const std::filesystem::path& file, std::size_t most);
 
-// A one-value attribute without the newline at its end. More than a page is an error.
+// A one-value attribute without the newline at its end, and tar's zeros behind that. More than a page is an error.
 [[nodiscard]] Result<Known<std::string>> read_attribute(const std::filesystem::path& file);
 // An attribute that holds a number: decimal, or hexadecimal with 0x. Anything else, and a number above `most`, is an error.
 [[nodiscard]] Result<Known<std::uint64_t>> read_number(const std::filesystem::path& file, std::uint64_t most);

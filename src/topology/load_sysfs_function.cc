@@ -1,5 +1,6 @@
 #include "topology/load_sysfs_function.h"
 
+#include <algorithm>
 #include <limits>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "pci/class_code.h"
+#include "pci/config_header.h"
 #include "pci/config_space.h"
 #include "topology/from_config.h"
 #include "topology/load_sysfs_files.h"
@@ -22,6 +24,16 @@ namespace fs = std::filesystem;
 
 using Step = Result<void>;
 
+// Without root, a read of config space ends after its header, and tar fills up the rest of its copy with zeros. Such a copy is
+// told by a list of capabilities that would begin with nothing; without a list, there is nothing to be wrong about.
+pci::ConfigSpace without_padding(pci::ConfigSpace config) {
+  constexpr std::size_t kHeader = pci::ConfigSpace::kHeaderBytes;
+  const auto status = config.load<pci::Status>();
+  if (config.known_bytes() <= kHeader || !status || !status->get(pci::Status::capabilities_list)) return config;
+  const auto is_zero = [](std::uint8_t byte) { return byte == 0; };
+  return std::ranges::all_of(config.bytes().subspan(kHeader), is_zero) ? config.first(kHeader) : config;
+}
+
 // Config space, as far as this user may read it. A broken one is an error in a copy; on the computer itself the function
 // stays, with what its first 64 bytes tell, and the rest is unknown because of the fault.
 Result<FunctionInfo> read_config(const Tree& tree, Bdf bdf, const fs::path& folder) {
@@ -30,7 +42,7 @@ Result<FunctionInfo> read_config(const Tree& tree, Bdf bdf, const fs::path& fold
   if (!contents) return fail(contents.error());
   if (!contents->bytes) return function_without_config(bdf, {fmt::format("{}: {}", file.string(), contents->why)});
   const std::vector<std::uint8_t> bytes(contents->bytes->begin(), contents->bytes->end());
-  const pci::ConfigSpace config{std::span(bytes)};
+  const pci::ConfigSpace config = without_padding(pci::ConfigSpace(std::span(bytes)));
   auto function = describe_function(bdf, config);
   if (function) return *std::move(function);
   const Error error = config_error(bdf, function.error(), file.string());

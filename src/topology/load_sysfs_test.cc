@@ -186,6 +186,38 @@ TEST_F(SysfsTree, WithoutRootLinksComeFromTheirAttributes) {
   EXPECT_EQ(parts.functions[1].acs.why_unknown(), "only the first 64 bytes of config space could be read; run as root");
 }
 
+// What `tar -C / -cf - sys/... | tar -x` makes of an attribute: the kernel calls each 4096 bytes long.
+TEST_F(SysfsTree, TheZerosThatTarAddsAreNoPartOfAnAttribute) {
+  const auto padded = [](std::string text) {
+    text.resize(4096, '\0');
+    return text;
+  };
+  write(drive_ + "numa_node", padded("1\n"));
+  write(drive_ + "vendor", padded("0x1b36\n"));
+  write(drive_ + "resource", padded("0x00000000fe000000 0x00000000fe003fff 0x0000000000140204\n"));
+  write(drive_ + "nvme/nvme3/cmb", padded("cmbloc : x00000002\ncmbsz  : x0004021d\n"));
+  write("kernel/iommu_groups/7/devices/0000:01:00.0", "");
+  write("kernel/iommu_groups/7/type", padded("DMA-FQ\n"));
+  const auto parts = load();
+  ASSERT_EQ(parts.functions.size(), 2u);
+  EXPECT_EQ(*parts.functions[1].numa_node, 1);
+  EXPECT_EQ(*parts.functions[1].vendor_id, 0x1b36);
+  EXPECT_EQ(*parts.functions[1].bars.at(0).size_bytes, 0x4000u);
+  EXPECT_EQ(*parts.iommu, IommuMode::translate);
+  write(drive_ + "numa_node", std::string("1\0002\n", 4));
+  EXPECT_THAT(refusal(), HasSubstr("is no NUMA node")) << "zeros in the middle are none of tar's";
+}
+
+TEST_F(SysfsTree, AConfigSpaceThatTarFilledUpWithZerosIsNotBelieved) {
+  std::string header = text_of(drive().first(64));
+  header.resize(4096, '\0');
+  write(drive_ + "config", header);
+  const auto parts = load();
+  ASSERT_EQ(parts.functions.size(), 2u);
+  EXPECT_FALSE(parts.functions[1].acs);
+  EXPECT_EQ(parts.functions[1].acs.why_unknown(), "only the first 64 bytes of config space could be read; run as root");
+}
+
 TEST_F(SysfsTree, WithoutConfigTheRestStays) {
   fs::remove(root_ / port_ / "config");
   write(port_ + "vendor", "0x1b36\n");

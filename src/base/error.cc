@@ -4,6 +4,7 @@
 
 #include "barter/policy.hpp"
 #include "barter/result.hpp"
+#include "base/printable.h"
 
 namespace barter {
 
@@ -53,7 +54,9 @@ std::string Error::message() const {
 }
 
 int print(const Error& error) {
-  fmt::print(stderr, "error: {}\n", error.message());
+  // Not by fmt, which throws where nothing can be written: then there is nobody left to tell.
+  const std::string text = fmt::format("error: {}\n", base::printable(error.message()));
+  std::fputs(text.c_str(), stderr);
   return 2;
 }
 

@@ -10,7 +10,7 @@
 namespace barter::cli {
 
 Style Style::of_standard_output() {
-  return {.colours = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr};
+  return {.colours = obeys_escapes(STDOUT_FILENO) && std::getenv("NO_COLOR") == nullptr};
 }
 
 std::string Style::paint(Colour colour, std::string_view text) const {
@@ -53,17 +53,15 @@ Colour colour_of(Route route) {
   return Colour::none;
 }
 
+bool obeys_escapes(int descriptor) {
+  const char* const term = std::getenv("TERM");
+  return isatty(descriptor) == 1 && term != nullptr && *term != '\0' && std::string_view(term) != "dumb";
+}
+
 std::size_t width_of(std::string_view text) {
   // Each character of UTF-8 begins with a byte that is no continuation.
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-std::string printable(std::string_view text) {
-  std::string clean(text);
-  std::replace_if(
-      clean.begin(), clean.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }, '?');
-  return clean;
 }
 
 std::string wrapped(std::string_view text, std::size_t indent, std::size_t width) {

@@ -8,6 +8,7 @@
 
 #include "barter/known.hpp"
 #include "barter/verdict.hpp"
+#include "base/printable.h"
 
 namespace barter::cli {
 
@@ -16,17 +17,19 @@ enum class Colour : std::uint8_t { none, dim, bold, green, yellow, red, cyan };
 // How to write: plain, or with a terminal's colours.
 struct Style {
   bool colours = false;
-  // For standard output: colours on a terminal, unless NO_COLOR is set (no-color.org).
+  // For standard output: colours on a terminal that has some, unless NO_COLOR is set (no-color.org).
   [[nodiscard]] static Style of_standard_output();
   [[nodiscard]] std::string paint(Colour colour, std::string_view text) const;
 };
 [[nodiscard]] Colour colour_of(Route route);
 
+// Is the file descriptor a terminal that obeys ECMA-48, as all do but those that TERM calls dumb, or nothing?
+[[nodiscard]] bool obeys_escapes(int descriptor);
+
 // How many columns of a terminal the text takes up. Right for what we write: Latin letters and box drawings in UTF-8.
 [[nodiscard]] std::size_t width_of(std::string_view text);
 
-// Text from a file or a device may hold anything; a terminal would obey some of it.
-[[nodiscard]] std::string printable(std::string_view text);
+using base::printable;
 
 // Breaks between words, so that no line is wider than `width`; lines after the first begin with `indent` spaces.
 [[nodiscard]] std::string wrapped(std::string_view text, std::size_t indent, std::size_t width);

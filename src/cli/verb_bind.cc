@@ -4,13 +4,15 @@
 
 #include <fmt/format.h>
 
+#include "cli/render.h"
+
 namespace barter::cli {
 
 std::string bind_plan_text(const BindPlan& plan) {
   std::string text;
   for (const BindStep& step : plan.steps) {
     const std::string_view what = step.text == "\n" ? "(an empty line)" : std::string_view(step.text);
-    text += fmt::format("  {}\n    {} > {}\n", step.says, what, step.file);
+    text += fmt::format("  {}\n    {} > {}\n", printable(step.says), printable(what), printable(step.file));
   }
   return text;
 }

@@ -7,6 +7,7 @@
 
 #include "cli/arguments.h"
 #include "cli/progress_bar.h"
+#include "cli/render.h"
 
 namespace barter::cli {
 namespace {
@@ -73,7 +74,7 @@ std::string copy_report_text(const CopyArguments& arguments, const CopyReport& r
   const auto row = [&text](std::string_view name, const std::string& value) {
     text += fmt::format("  {:<12} {}\n", name, value);
   };
-  row("route", report.provider ? fmt::format("peer, through the memory of {} ({})", *report.provider,
+  row("route", report.provider ? fmt::format("peer, through the memory of {} ({})", printable(*report.provider),
                                              report.provider_bdf->to_string())
                                : "host, by way of host memory");
   row("host memory",
@@ -82,7 +83,7 @@ std::string copy_report_text(const CopyArguments& arguments, const CopyReport& r
                                        : "the kernel's queues and lists not counted"));
   for (const Fallback& fallback : report.fallbacks)
     row("fallback", fmt::format("{} chunks ({}) by way of host memory: {}", fallback.chunks,
-                                format_size(fallback.bytes), fallback.reason));
+                                format_size(fallback.bytes), printable(fallback.reason)));
   if (report.verified)
     row("verified", *report.verified ? "byte for byte the same"
                                      : fmt::format("DIFFERENT from byte {} on", *report.first_difference));

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/arguments.h"
+#include "cli/render.h"
 
 namespace barter::cli {
 namespace {
@@ -94,9 +95,9 @@ std::string workload_report_text(const WorkloadReport& report) {
   row("route", report.route == CopyRoute::peer ? "peer" : "host, by way of host memory");
   row("host memory", fmt::format("{} bytes of data", report.host_memory_bytes));
   for (const Line& line : lines_of(report)) {
-    row(fmt::format("{} - {}", line.from, line.to),
+    row(printable(fmt::format("{} - {}", line.from, line.to)),
         fmt::format("{} parts, {}: {}{}{}", line.parts, format_size(line.bytes), name_of(line.route),
-                    line.reason.empty() ? "" : ", because " + line.reason,
+                    line.reason.empty() ? "" : ", because " + printable(line.reason),
                     line.wrong == 0 ? "" : fmt::format("; {} WRONG", line.wrong)));
   }
   row("verified", report.verified ? "all bytes are right" : "BYTES ARE WRONG");

@@ -1,5 +1,6 @@
 #include "cli/json_topology.h"
 
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -184,24 +185,31 @@ Json json_of(const HostBridgeInfo& host) {
   return facts.take();
 }
 
-// The routes of all pairs that `barter why --all` tells of, without facts.
-Json routes_of(const Topology& topology) {
+// The routes of all pairs that `barter why --all` tells of, without facts: the elements of an array, as dump() would write them.
+// What is in quotes needs no escapes: addresses and the names of routes.
+void write_routes(const Topology& topology, const Sink& sink) {
   const VerdictMatrix matrix = topology.verdicts();
   const FunctionInfo* first = topology.functions().data();
   const auto functions = endpoints(topology);
-  Json array = Json::array();
-  for (const FunctionInfo* client : functions)
+  const char* before = "\n";
+  std::string row;  // of one client
+  for (const FunctionInfo* client : functions) {
+    row.clear();
+    const std::string client_bdf = client->bdf.to_string();
     for (const FunctionInfo* provider : functions) {
       if (client == provider || !may_be_provider(*provider)) continue;
       const PairRoutes routes = matrix.routes(
           {.client = static_cast<std::size_t>(client - first), .provider = static_cast<std::size_t>(provider - first)});
-      array.push_back({{"client", client->bdf.to_string()},
-                       {"provider", provider->bdf.to_string()},
-                       {"linux", name_of(routes.by_linux())},
-                       {"wire_read", name_of(routes.by_wire_read())},
-                       {"wire_write", name_of(routes.by_wire_write())}});
+      fmt::format_to(std::back_inserter(row),
+                     "{}    {{\n      \"client\": \"{}\",\n      \"provider\": \"{}\",\n      \"linux\": \"{}\",\n"
+                     "      \"wire_read\": \"{}\",\n      \"wire_write\": \"{}\"\n    }}",
+                     before, client_bdf, provider->bdf.to_string(), name_of(routes.by_linux()),
+                     name_of(routes.by_wire_read()), name_of(routes.by_wire_write()));
+      before = ",\n";
     }
-  return array;
+    sink(row);
+  }
+  if (before[0] == ',') sink("\n  ");
 }
 
 }  // namespace
@@ -215,7 +223,7 @@ std::string verdict_json(const Verdict& verdict, const Beside& beside, int inden
   return text;
 }
 
-std::string topology_json(std::string_view machine, const Topology& topology) {
+void write_topology_json(std::string_view machine, const Topology& topology, const Sink& sink) {
   Facts facts;
   facts.add("machine", std::string(machine));
   facts.add("source", topology.source());
@@ -232,8 +240,15 @@ std::string topology_json(std::string_view machine, const Topology& topology) {
   Json functions = Json::array();
   for (const FunctionInfo& function : topology.functions()) functions.push_back(json_of(topology, function));
   facts.add("functions", std::move(functions));
-  facts.add("verdicts", routes_of(topology));
-  return dump(facts.take());
+  facts.add("verdicts", Json::array());
+  const std::string text = dump(facts.take());
+  // No other key stands at this depth, and no text of a source has a line break in it: dump() writes it as \n.
+  constexpr std::string_view kVerdicts = "\n  \"verdicts\": [";
+  const std::size_t inside = text.find(kVerdicts) + kVerdicts.size();
+  sink(std::string_view(text).substr(0, inside));
+  write_routes(topology, sink);
+  sink(std::string_view(text).substr(inside));
+  sink("\n");
 }
 
 }  // namespace barter::cli

@@ -6,6 +6,7 @@
 
 #include "barter/topology.hpp"
 #include "barter/verdict.hpp"
+#include "cli/output.h"
 
 namespace barter::cli {
 
@@ -17,6 +18,8 @@ struct Beside {
 
 // Text without a line break at its end, each line but the first indented by `indent` spaces.
 [[nodiscard]] std::string verdict_json(const Verdict& verdict, const Beside& beside, int indent = 0);
-[[nodiscard]] std::string topology_json(std::string_view machine, const Topology& topology);
+// With a line break at its end. The routes of all pairs are written as they come: as text they would take hundreds of bytes each,
+// where the library's matrix takes three.
+void write_topology_json(std::string_view machine, const Topology& topology, const Sink& sink);
 
 }  // namespace barter::cli

@@ -1,11 +1,15 @@
 // The barter command: what can be typed. Each verb is a file of its own.
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <limits>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -13,6 +17,7 @@
 #include <CLI/CLI.hpp>
 
 #include "barter/machine.hpp"
+#include "cli/output.h"
 #include "cli/verb_bind.h"
 #include "cli/verb_copy.h"
 #include "cli/verb_doctor.h"
@@ -25,6 +30,7 @@ namespace {
 using barter::cli::BindArguments;
 using barter::cli::CopyArguments;
 using barter::cli::DoctorArguments;
+using barter::cli::put;
 using barter::cli::RunArguments;
 using barter::cli::TopoArguments;
 using barter::cli::WhyArguments;
@@ -34,7 +40,7 @@ constexpr const char* kAbout =
 constexpr const char* kExitCodes =
     "Exit status: 0 done, whatever was found; 1 done, but bytes differ (copy --verify, run) or a probe failed (doctor "
     "--probe);\n"
-    "2 an error, which is printed.\n";
+    "2 an error, which is printed; one is that standard output can't be written.\n";
 constexpr const char* kCopyExamples =
     "Examples:\n"
     "  barter copy nvme0 nvme1 --machine two-nvme --attach nvme0=disk.img --verify\n"
@@ -78,6 +84,21 @@ std::string machines_help() {
   return fmt::format("the machine: {}, a .toml file, lspci:FILE, sysfs:DIR or hwloc:FILE", names);
 }
 
+// What the parser itself says of a number that is none does not tell what may be written.
+CLI::Validator whole_number(std::uint64_t least, std::uint64_t most) {
+  const std::string range = fmt::format("{} to {}", least, most);
+  return {[=](std::string& text) {
+            std::uint64_t value = 0;
+            // The parser takes -1 for the largest number.
+            const bool is_number = !text.starts_with('-') && CLI::detail::lexical_cast(text, value);
+            return is_number && least <= value && value <= most
+                       ? std::string()
+                       : fmt::format("'{}' is no whole number from {}", text, range);
+          },
+          range};
+}
+constexpr std::uint64_t kAnySeed = std::numeric_limits<std::uint64_t>::max();
+
 void add_copy(CLI::App& app, CopyArguments& arguments, std::function<int()>& verb) {
   CLI::App* copy = app.add_subcommand("copy", "copy from drive to drive, straight through device memory where it can");
   copy->add_option("source", arguments.source, "DRIVE[@OFFSET][+LENGTH]")->required();
@@ -86,9 +107,13 @@ void add_copy(CLI::App& app, CopyArguments& arguments, std::function<int()>& ver
   copy->add_option("--attach", arguments.attach, "DRIVE=FILE: the file becomes the drive's first namespace");
   copy->add_option("--policy", arguments.policy, "required, preferred, enabled or disabled")->capture_default_str();
   copy->add_option("--via", arguments.via, "the device whose memory to go through (default: the nearest)");
-  copy->add_option("--queue-depth", arguments.queue_depth, "chunks in flight")->capture_default_str();
+  copy->add_option("--queue-depth", arguments.queue_depth, "chunks in flight")
+      ->capture_default_str()
+      ->check(whole_number(1, 256));  // as copy.hpp has it
   copy->add_option("--chunk", arguments.chunk, "bytes in a chunk, such as 256KiB")->capture_default_str();
-  copy->add_option("--seed", arguments.seed, "of a software machine's run")->capture_default_str();
+  copy->add_option("--seed", arguments.seed, "of a software machine's run")
+      ->capture_default_str()
+      ->check(whole_number(0, kAnySeed));
   copy->add_flag("--threaded", arguments.threaded, "a software machine with a thread for each device");
   copy->add_flag("--verify", arguments.verify, "read both back and compare every byte");
   copy->add_flag("--json", arguments.json, "for programs");
@@ -140,11 +165,12 @@ void add_doctor(CLI::App& app, DoctorArguments& arguments, std::function<int()>&
       ->expected(2);
   doctor->add_option("--deadline", arguments.deadline_s, "seconds after which a probe begins no further step")
       ->capture_default_str()
-      ->check(CLI::Range(1, 86400));
+      ->check(whole_number(1, 86400));
   doctor->add_option("--attach", arguments.attach, "DRIVE=FILE: the file becomes the drive's first namespace")
       ->expected(1);
   doctor->add_option("--seed", arguments.seed, "of the probe's pattern and of a software machine's run")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(whole_number(0, kAnySeed));
   doctor->add_flag("--json", arguments.json, "for programs");
   doctor->footer(kDoctorExamples);
   doctor->callback([&arguments, &verb] { verb = [&arguments] { return run_doctor(arguments); }; });
@@ -159,7 +185,9 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<int()>& verb)
   run->add_option("--machine", arguments.machine, machines_help() + " (default: the workload's own, training)");
   run->add_option("--size", arguments.size, "how much to move, such as 1GiB");
   run->add_option("--policy", arguments.policy, "required, preferred, enabled or disabled")->capture_default_str();
-  run->add_option("--seed", arguments.seed, "of the files, and of a software machine's run")->capture_default_str();
+  run->add_option("--seed", arguments.seed, "of the files, and of a software machine's run")
+      ->capture_default_str()
+      ->check(whole_number(0, kAnySeed));
   run->add_flag("--stepped", arguments.stepped, "a software machine in one thread, the same run for the same seed");
   run->add_flag("--json", arguments.json, "for programs");
   run->footer(kRunExamples);
@@ -172,10 +200,35 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
   return names;
 }
 
+int refuse_verb(std::string_view word, const std::vector<std::string>& verbs) {
+  return barter::print({.code = barter::ErrorCode::not_found,
+                        .doing = "looking for the verb",
+                        .subject = fmt::format("'{}'", word),
+                        .why = word.empty() ? "there is none on the command line" : "barter has no such verb",
+                        .cure = fmt::format("use one of {}; barter --help tells more", fmt::join(verbs, ", "))});
+}
+
+// What the parser stopped at: --help and --version, which are answered, or something that it doesn't understand.
+int stop_at(const CLI::App& app, const CLI::ParseError& stop) {
+  std::ostringstream answer;
+  std::ostringstream complaint;
+  if (app.exit(stop, answer, complaint) == 0) {
+    put(answer.str());
+    return 0;
+  }
+  std::string command = app.get_name();
+  for (const CLI::App* verb : app.get_subcommands()) command += " " + verb->get_name();
+  return barter::print({.code = barter::ErrorCode::invalid_argument,
+                        .doing = "reading the arguments of",
+                        .subject = command,
+                        .why = stop.what(),
+                        .cure = command + " --help tells what there is"});
+}
+
 int run(int argc, char** argv) {
   CLI::App app(kAbout, "barter");
   app.set_version_flag("--version", std::string("barter ") + BARTER_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // that there is none, is said below
   app.footer(kExitCodes);
   std::function<int()> verb;
   CopyArguments copy;
@@ -190,35 +243,40 @@ int run(int argc, char** argv) {
   add_bind(app, bind, verb);
   add_doctor(app, doctor, verb);
   add_run(app, workload, verb);
-  // The parser would only say that a verb is missing.
   const std::string_view first = argc > 1 ? argv[1] : "";
   const std::vector<std::string> verbs = verbs_of(app);
-  if (!first.starts_with('-') && std::ranges::find(verbs, first) == verbs.end())
-    return barter::print({.code = barter::ErrorCode::not_found,
-                          .doing = "looking for the verb",
-                          .subject = fmt::format("'{}'", first),
-                          .why = first.empty() ? "there is none on the command line" : "barter has no such verb",
-                          .cure = fmt::format("use one of {}; barter --help tells more", fmt::join(verbs, ", "))});
+  if (!first.starts_with('-') && std::ranges::find(verbs, first) == verbs.end()) return refuse_verb(first, verbs);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const CLI::ParseError& stop) {
+    return stop_at(app, stop);
   }
-  return verb();
+  return verb ? verb() : refuse_verb("", verbs);
+}
+
+// Without taking memory, which may be what there is none of.
+int fail_with(const char* doing, const char* why) {
+  for (const char* part : {"error: ", doing, why, "\n"}) std::fputs(part, stderr);
+  return 2;
+}
+
+int run_to_end(int argc, char** argv) {
+  // Nothing of ours throws; what the standard library throws when memory runs out is an error like any other.
+  try {
+    return run(argc, argv);
+  } catch (const std::system_error& error) {
+    if (barter::cli::output_failed()) return fail_with("writing to standard output: ", error.code().message().c_str());
+    return fail_with("", error.what());
+  } catch (const std::exception& error) {
+    return fail_with("", error.what());
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  barter::cli::keep_standard_streams();
   // What libhwloc finds odd in a file that it can use all the same, it would tell on standard error. No thread runs yet.
   setenv("HWLOC_HIDE_ERRORS", "2", 0);
-  // Nothing of ours throws; what the standard library throws when memory runs out is an error like any other.
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fputs("error: ", stderr);
-    std::fputs(error.what(), stderr);
-    std::fputs("\n", stderr);
-    return 2;
-  }
+  return barter::cli::finish_output(run_to_end(argc, argv));
 }

@@ -9,10 +9,11 @@
 #include <fmt/format.h>
 
 #include "cli/arguments.h"
+#include "cli/render.h"
 
 namespace barter::cli {
 
-ProgressBar::ProgressBar(bool wanted) : on_(wanted && isatty(STDERR_FILENO) == 1) {}
+ProgressBar::ProgressBar(bool wanted) : on_(wanted && obeys_escapes(STDERR_FILENO)) {}
 
 ProgressBar::~ProgressBar() {
   if (drawn_) fmt::print(stderr, "\r\033[K");

@@ -1,4 +1,4 @@
-// A progress bar on standard error, if that is a terminal; otherwise nothing at all.
+// A progress bar on standard error, if that is a terminal with a cursor; otherwise nothing at all.
 #pragma once
 #include <chrono>
 #include <cstdint>

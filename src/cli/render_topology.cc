@@ -356,28 +356,29 @@ std::string label_of(const FunctionInfo& function) {
   return function.name.empty() ? function.bdf.to_string() : printable(function.name);
 }
 
-std::string matrix_text(const Topology& topology, const Style& style) {
+void write_matrix(const Topology& topology, const Style& style, const Sink& sink) {
   std::vector<const FunctionInfo*> clients, providers;
   for (const FunctionInfo* function : endpoints(topology)) {
     if (may_be_client(*function)) clients.push_back(function);
     if (may_be_provider(*function)) providers.push_back(function);
   }
-  if (providers.empty() || clients.size() < 2) return "No two devices of which one has memory for the other.\n";
-  std::string text = "DMA from (row) to the memory of (column): by Linux, then reads and writes on the wire\n";
+  if (providers.empty() || clients.size() < 2) return sink("No two devices of which one has memory for the other.\n");
+  sink("DMA from (row) to the memory of (column): by Linux, then reads and writes on the wire\n");
   const VerdictMatrix matrix = topology.verdicts();
   for (std::size_t from = 0; from < providers.size();) {
     const std::size_t count = columns_that_fit(topology, clients, std::span(providers).subspan(from));
-    text += matrix_block(topology, matrix, clients, std::span(providers).subspan(from, count)).text(style) + "\n";
+    sink(matrix_block(topology, matrix, clients, std::span(providers).subspan(from, count)).text(style) + "\n");
     from += count;
   }
-  return text +
-         "B turned around below the root complex (bus_address), H through the host bridge, - not supported, ? "
-         "unknown;\n"
-         "`barter why ROW COLUMN` tells the facts.\n";
+  sink(
+      "B turned around below the root complex (bus_address), H through the host bridge, - not supported, ? "
+      "unknown;\n"
+      "`barter why ROW COLUMN` tells the facts.\n");
 }
 
-std::string topology_text(std::string_view machine, const Topology& topology, const Style& style) {
-  return summary(machine, topology) + "\n" + TreeText(topology, style).text() + "\n" + matrix_text(topology, style);
+void write_topology(std::string_view machine, const Topology& topology, const Style& style, const Sink& sink) {
+  sink(summary(machine, topology) + "\n" + TreeText(topology, style).text() + "\n");
+  write_matrix(topology, style, sink);
 }
 
 }  // namespace barter::cli

@@ -3,13 +3,14 @@
 #include <string>
 
 #include "barter/topology.hpp"
+#include "cli/output.h"
 #include "cli/render.h"
 
 namespace barter::cli {
 
-[[nodiscard]] std::string topology_text(std::string_view machine, const Topology& topology, const Style& style);
+void write_topology(std::string_view machine, const Topology& topology, const Style& style, const Sink& sink);
 // The matrix alone.
-[[nodiscard]] std::string matrix_text(const Topology& topology, const Style& style);
+void write_matrix(const Topology& topology, const Style& style, const Sink& sink);
 
 // "nvme0", or the address if the machine has no name for it.
 [[nodiscard]] std::string label_of(const FunctionInfo& function);

@@ -2,11 +2,10 @@
 
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "barter/machine.hpp"
 #include "cli/arguments.h"
 #include "cli/json_topology.h"
+#include "cli/output.h"
 #include "cli/render_topology.h"
 
 namespace barter::cli {
@@ -28,9 +27,9 @@ int run_topo(const TopoArguments& arguments) {
   const auto machine = open(arguments);
   if (!machine) return print(machine.error());
   if (arguments.json)
-    fmt::print("{}\n", topology_json(arguments.machine, machine->topology()));
+    write_topology_json(arguments.machine, machine->topology(), put);
   else
-    fmt::print("{}", topology_text(arguments.machine, machine->topology(), Style::of_standard_output()));
+    write_topology(arguments.machine, machine->topology(), Style::of_standard_output(), put);
   return 0;
 }
 

@@ -1,7 +1,16 @@
 // What barter topo and barter why print, on the built-in machines and on a dump.
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,6 +32,18 @@ Topology topology_of(const std::string& machine) {
   auto opened = Machine::open(machine);
   EXPECT_TRUE(opened) << opened.error().message();
   return opened->topology();
+}
+
+std::string topology_text(const std::string& machine, const Topology& topology, const Style& style) {
+  std::string text;
+  write_topology(machine, topology, style, [&text](std::string_view piece) { text += piece; });
+  return text;
+}
+
+std::string topology_json(const std::string& machine, const Topology& topology) {
+  std::string text;
+  write_topology_json(machine, topology, [&text](std::string_view piece) { text += piece; });
+  return text;
 }
 
 std::string golden(const std::string& name) {
@@ -75,6 +96,25 @@ TEST(WhyJson, HasTheShapeThatIsPromised) {
   EXPECT_EQ(json.at("path").front(), json.at("client"));
 }
 
+// docs/json.md has the list, which programs rely on.
+TEST(WhyJson, NamesWhoseFactItIsInOneOfTheFormsThatAreDocumented) {
+  const std::string no_root = std::string("lspci:") + BARTER_SOURCE_DIR + "/tests/golden/no-root.lspci.txt";
+  const auto address = "[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
+  const std::regex form(std::string(address) + "|host bridge [0-9a-f]{4,8}:[0-9a-f]{2}|cpu|iommu|path|machine");
+  std::vector<std::string> machines = Machine::builtin_names();
+  machines.push_back(no_root);
+  for (const std::string& machine : machines) {
+    const Topology topology = topology_of(machine);
+    for (const FunctionInfo* client : endpoints(topology))
+      for (const FunctionInfo* provider : endpoints(topology)) {
+        const Verdict verdict = topology.verdict({.client = client->bdf, .provider = provider->bdf});
+        for (const auto* facts : {&verdict.by_linux.facts, &verdict.by_wire.read.facts, &verdict.by_wire.write.facts})
+          for (const Fact& fact : *facts)
+            EXPECT_TRUE(std::regex_match(fact.function, form)) << machine << ": " << fact.function;
+      }
+  }
+}
+
 TEST(TopoJson, TellsUnknownFactsFromAbsentOnes) {
   const Topology topology = topology_of(std::string("lspci:") + BARTER_SOURCE_DIR + "/tests/golden/no-root.lspci.txt");
   const auto json = nlohmann::json::parse(topology_json("no-root", topology));
@@ -83,6 +123,59 @@ TEST(TopoJson, TellsUnknownFactsFromAbsentOnes) {
   EXPECT_EQ(drive.at("unknown").at("acs"), "lspci ran without root: run it as root");
   EXPECT_EQ(drive.at("bars").at(0).at("size_bytes"), 16384);
   EXPECT_FALSE(json.at("verdicts").empty());
+}
+
+TEST(TopoJson, OfTwoNvmeIsAsItWas) {
+  EXPECT_EQ(topology_json("two-nvme", topology_of("two-nvme")), golden("two-nvme.topo.json"));
+}
+
+// It is put together of pieces; a JSON library that reads it writes the same.
+TEST(TopoJson, IsWrittenAsALibraryWouldWriteIt) {
+  const std::string no_root = std::string("lspci:") + BARTER_SOURCE_DIR + "/tests/golden/no-root.lspci.txt";
+  for (const std::string& machine : {std::string("ai-server"), std::string("linked"), no_root}) {
+    const std::string text = topology_json("\"verdicts\": [\n  \"verdicts\": [", topology_of(machine));
+    EXPECT_EQ(text, nlohmann::ordered_json::parse(text).dump(2) + "\n") << machine;
+  }
+  const std::string nothing = topology_json("nothing", *Topology::build({}));
+  EXPECT_EQ(nothing, nlohmann::ordered_json::parse(nothing).dump(2) + "\n");
+}
+
+// So many endpoints, on two root complexes.
+TopologyParts endpoints_on_root_buses(std::size_t count) {
+  TopologyParts parts;
+  for (std::size_t i = 0; i < count; ++i) {
+    FunctionInfo function{.bdf = {.domain = static_cast<std::uint32_t>(i / 256),
+                                  .bus = 0,
+                                  .device = static_cast<std::uint8_t>(i / 8 % 32),
+                                  .function = static_cast<std::uint8_t>(i % 8)}};
+    function.port_type = PortType::root_complex_endpoint;
+    function.bars = {{.index = 0, .kind = BarInfo::Kind::memory, .size_bytes = std::uint64_t{4096}}};
+    function.bars_read = true;
+    parts.functions.push_back(std::move(function));
+  }
+  for (std::uint32_t domain = 0; domain * 256 < count; ++domain)
+    parts.host_bridges.push_back({.domain = domain, .root_bus = 0});
+  return parts;
+}
+
+std::size_t bytes_in_use() {
+  const auto heap = mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+}
+
+// What it tells of a pair takes about two hundred bytes.
+TEST(TopoJson, IsNotHeldInMemory) {
+  if (bytes_in_use() == 0) GTEST_SKIP() << "skipped: this allocator does not tell what is in use";
+  const Topology topology = std::move(*Topology::build(endpoints_on_root_buses(512)));
+  const std::size_t before = bytes_in_use();
+  std::size_t most = before;
+  std::size_t written = 0;
+  write_topology_json("many", topology, [&](std::string_view piece) {
+    written += piece.size();
+    most = std::max(most, bytes_in_use());
+  });
+  EXPECT_GT(written, std::size_t{512} * 511 * 150);
+  EXPECT_LT(most - before, std::size_t{12} << 20) << "of which the library's matrix is 3 bytes for each pair";
 }
 
 TEST(Selection, LeavesBridgesOut) {

@@ -7,6 +7,7 @@
 #include "barter/machine.hpp"
 #include "cli/arguments.h"
 #include "cli/json_topology.h"
+#include "cli/output.h"
 #include "cli/render_topology.h"
 #include "cli/render_verdict.h"
 #include "cli/selection.h"
@@ -58,11 +59,23 @@ void print_all_json(const Machine& machine) {
   fmt::print("{}", before[0] == '[' ? "[]\n" : "\n]\n");
 }
 
+// As far as is known. The BARs of a virtual function are written in its physical function, where not every source looks.
+bool has_memory(const FunctionInfo& function) {
+  return may_be_provider(function) || function.physical_function.has_value();
+}
+
 Result<Verdict> one(const Topology& topology, const WhyArguments& arguments) {
   const auto client = topology.resolve(*arguments.client);
   if (!client) return fail(client.error());
   const auto provider = topology.resolve(*arguments.provider);
   if (!provider) return fail(provider.error());
+  if (!has_memory(*topology.find(*provider)))
+    return fail({.code = ErrorCode::unsupported,
+                 .doing = "answering why",
+                 .subject = fmt::format("{} {}", *arguments.client, *arguments.provider),
+                 .why = fmt::format("{} has no memory BAR, and so no memory that DMA of others could reach",
+                                    *arguments.provider),
+                 .cure = "name a function that has one: barter topo shows them"});
   return topology.verdict({.client = *client, .provider = *provider});
 }
 
@@ -77,7 +90,7 @@ int run_why(const WhyArguments& arguments) {
     if (arguments.json)
       print_all_json(*machine);
     else
-      fmt::print("{}", matrix_text(topology, style));
+      write_matrix(topology, style, put);
     return 0;
   }
   const auto verdict = one(topology, arguments);

@@ -23,6 +23,25 @@ struct ManagedPages::PlannedRun {
   std::shared_ptr<DeviceChunk> chunk;  // of the device
 };
 
+class ManagedPages::Turn {
+ public:
+  Turn(ManagedPages& pages, PageRun mapped) : pages_(pages) {
+    const Lock lock(pages_.mutex_);
+    number_ = pages_.next_turn_++;
+    pages_.mappers_.emplace(number_, Mapper{mapped, std::this_thread::get_id()});
+  }
+  ~Turn() {
+    const Lock lock(pages_.mutex_);
+    pages_.mappers_.erase(number_);
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  ManagedPages& pages_;
+  std::uint64_t number_ = 0;
+};
+
 // Where the pages of a range are, run by run. Waits for those that move.
 Result<ManagedPages::Plan> ManagedPages::plan(MemoryRange range, base::TimePoint deadline) const {
   const auto pages = pages_of(range, kMapping);
@@ -130,6 +149,9 @@ Result<std::optional<ManagedMapping>> ManagedPages::try_map(Importer& importer, 
 
 Result<ManagedMapping> ManagedPages::map(Importer& importer, MapOptions options, Duration deadline,
                                          std::optional<DmaAddress> at) {
+  const auto pages = pages_of({options.offset, options.bytes}, kMapping);
+  if (!pages) return std::unexpected(pages.error());
+  const Turn turn(*this, *pages);
   const base::TimePoint end = clock_.now() + deadline;
   Result<std::optional<ManagedMapping>> mapped;
   const bool in_time = base::wait_until(clock_, end, [&] {

@@ -15,16 +15,40 @@ namespace {
 
 constexpr const char* kMoving = "moving pages of";
 
+bool overlap(PageRun one, PageRun other) {
+  return one.first < other.first + other.count && other.first < one.first + one.count;
+}
+
 }  // namespace
 
 Result<void> ManagedPages::move_to(Exporter& device, MemoryRange range, Duration deadline) {
   const auto number = number_of(device);
   if (!number) return std::unexpected(number.error());
-  return move(range, *number, deadline);
+  return move_on_request(range, *number, deadline);
 }
 
 Result<void> ManagedPages::move_to_host(MemoryRange range, Duration deadline) {
-  return move(range, std::nullopt, deadline);
+  return move_on_request(range, std::nullopt, deadline);
+}
+
+Result<void> ManagedPages::move_on_request(MemoryRange range, std::optional<std::uint8_t> to, Duration deadline) {
+  const auto pages = pages_of(range, kMoving);
+  if (!pages) return std::unexpected(pages.error());
+  const base::TimePoint end = clock_.now() + deadline;
+  std::optional<std::uint64_t> own_turn;
+  const bool in_time = base::wait_until(clock_, end, [&] {
+    const Lock lock(mutex_);
+    if (!own_turn) own_turn = next_turn_;
+    // An owner who is asked by a mapper may move pages while it decides.
+    return std::ranges::none_of(mappers_, [&](const auto& entry) {
+      const auto& [turn, mapper] = entry;
+      return turn < *own_turn && mapper.thread != std::this_thread::get_id() && overlap(mapper.pages, *pages);
+    });
+  });
+  if (!in_time)
+    return fail(
+        refusal(ErrorCode::timed_out, kMoving, "another thread still maps some of it at the deadline", "try again"));
+  return move(range, to, std::max(end - clock_.now(), Duration::zero()));
 }
 
 Result<std::uint8_t> ManagedPages::number_of(Exporter& device) {

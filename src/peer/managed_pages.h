@@ -20,11 +20,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "barter/managed.hpp"
@@ -98,6 +100,7 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
     std::uint32_t from_place = 0;
     bool is_touched = false;  // by the program: that is why they move
   };
+  class Turn;         // of whoever maps
   struct PlannedRun;  // of a mapping: pages that lie together
   using Plan = std::vector<PlannedRun>;
   using Lock = std::unique_lock<std::mutex>;
@@ -108,6 +111,7 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
 
   // managed_move.cc
   [[nodiscard]] Result<std::uint8_t> number_of(Exporter& device);
+  [[nodiscard]] Result<void> move_on_request(MemoryRange range, std::optional<std::uint8_t> to, Duration deadline);
   [[nodiscard]] Result<void> move(MemoryRange range, std::optional<std::uint8_t> to, Duration deadline);
   [[nodiscard]] Result<std::optional<Claim>> claim(PageRun& left, std::optional<std::uint8_t> to,
                                                    base::TimePoint deadline);
@@ -143,6 +147,14 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
   mutable std::mutex mutex_;
   std::vector<Page> pages_;
   ManagedCounters counters_;
+  // Who maps something now, by turn. A request to move waits for those that came before it: pages that are moved without a pause
+  // would never hold still for them.
+  struct Mapper {
+    PageRun pages;
+    std::thread::id thread;
+  };
+  std::map<std::uint64_t, Mapper> mappers_;
+  std::uint64_t next_turn_ = 0;
   // Grows, with the lock held, and never moves: a number is looked up without.
   std::array<std::unique_ptr<DevicePages>, kMaxManagedDevices> devices_;
   std::size_t device_count_ = 0;

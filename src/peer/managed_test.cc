@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -37,7 +38,10 @@ class Array final : public Exporter {
   [[nodiscard]] std::span<std::byte> cpu_bytes(MemoryRange range) override {
     return is_seen ? std::span(memory).subspan(range.offset, range.bytes) : std::span<std::byte>{};
   }
-  [[nodiscard]] Answer decide(const Request&) override { return answer; }
+  [[nodiscard]] Answer decide(const Request&) override {
+    if (on_decide) on_decide();
+    return answer;
+  }
   [[nodiscard]] bool is_present() override { return present; }
   // As its remains read.
   void leave() {
@@ -47,6 +51,7 @@ class Array final : public Exporter {
 
   std::vector<std::byte> memory;
   Answer answer = Answer::direct();
+  std::function<void()> on_decide;
   std::atomic<bool> present = true;
   bool is_seen = true;
 
@@ -402,6 +407,41 @@ TEST_F(ManagedUnderThreads, NothingIsLost) {
     ++moves;
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// Pages that are moved without a pause would never hold still for whoever maps them.
+TEST_F(ManagedUnderThreads, ARequestToMoveWaitsForThoseWhoMapAlready) {
+  add(gpu_);
+  add(other_);
+  add(nic_);
+  store(0, 3);
+  store(5, 4);
+  ASSERT_TRUE(memory_->move_to(gpu_, pages(0, 1), 10s));
+  std::atomic<bool> is_asked = false, may_answer = false;
+  gpu_.on_decide = [&] {
+    is_asked = true;
+    while (!may_answer) std::this_thread::yield();
+  };
+  std::optional<Bdf> found_in;
+  std::thread mapper([&] {
+    const auto mapping = memory_->map(nic_, {.bytes = kPageBytes}, 10s);
+    if (mapping) found_in = mapping->parts()[0].exporter;
+  });
+  while (!is_asked) std::this_thread::yield();
+  EXPECT_TRUE(memory_->move_to(other_, pages(5, 1), 10s)) << "nobody maps that one";
+  std::atomic<bool> has_moved = false;
+  std::thread mover([&] { has_moved = memory_->move_to(other_, pages(0, 1), 10s).has_value(); });
+  for (int turn = 0; turn < 10000; ++turn) std::this_thread::yield();
+  EXPECT_FALSE(has_moved);
+  EXPECT_EQ(memory_->where(pages(0, 1))->front().device, kGpu);
+  may_answer = true;
+  mapper.join();
+  mover.join();
+  EXPECT_EQ(found_in, kGpu);
+  EXPECT_TRUE(has_moved);
+  EXPECT_EQ(memory_->where(pages(0, 1))->front().device, kOther);
+  // A touch waits for nobody but importers.
+  EXPECT_EQ(load(0), 3);
 }
 
 }  // namespace

@@ -33,8 +33,8 @@ Answer World::decide(std::uint32_t index, const Request& request) {
         for (SharedRegion& region : regions_) {
           if (!region.handle || region.unit != index || region.is_revoked) continue;
           if (!region.handle->range().contains({request.range.offset, 1})) continue;
-          asked_within_ = region.serial;
-          take_back(How::invalidate, region, some_deadline());
+          const std::uint64_t serial = region.serial;
+          if (take_back(How::invalidate, region, some_deadline())) asked_within_ = serial;
           break;
         }
       break;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "peer/mapping.h"
 #include "world.h"
 
 namespace barter::sim {
@@ -73,43 +74,44 @@ bool World::start_by_peer(std::uint32_t index) {
 }
 
 // Where the leg reads from or writes to, besides the drive's own blocks.
-std::optional<Part> World::part_of_copy(Copy& copy, Leg leg) {
-  if (leg == Leg::into_host) return part_of_host(copy.from, copy.source.count, true);
+std::optional<End> World::end_of_copy(Copy& copy, Leg leg) {
+  if (leg == Leg::into_host) return end_at_host(copy.from, copy.source.count, true);
   if (leg == Leg::from_host) {
-    auto part = part_of_host(copy.to, copy.source.count, true);
-    if (!part) return std::nullopt;
+    auto end = end_at_host(copy.to, copy.source.count, true);
+    if (!end) return std::nullopt;
     // The processor carries the bytes from one drive's buffer to the other's.
-    Place& target = places_[part->place];
-    std::ranges::copy(copy.carried, target.now(part->cells).begin());
-    target.settle(part->cells);
-    return part;
+    Place& target = places_[end->place];
+    std::ranges::copy(copy.carried, target.now(end->cells).begin());
+    target.settle(end->cells);
+    return end;
   }
-  auto lease = (leg == Leg::into_peer ? copy.write : copy.read)->lease();
+  const Mapping& mapping = leg == Leg::into_peer ? *copy.write : *copy.read;
+  auto lease = mapping.lease();
   if (!lease) return std::nullopt;
   const DmaSegment at = lease->segments()[0];
-  return Part{.place = copy.staging_place,
-              .cells = copy.staging,
-              .at = at,
-              .lease = std::move(*lease),
-              .region = copy.region,
-              .before = {}};
+  return End{.place = copy.staging_place,
+             .cells = copy.staging,
+             .at = at,
+             .lease = std::move(*lease),
+             .id = mapping.state().id(),
+             .region = copy.region};
 }
 
 bool World::start_leg(std::uint32_t index, Leg leg) {
   Copy& copy = copies_[index];
   const bool is_read = leg == Leg::into_peer || leg == Leg::into_host;
-  Transfer* const made =
-      begin(is_read ? copy.from : copy.to, is_read ? Direction::from_endpoint : Direction::to_endpoint,
-            is_read ? copy.source : copy.destination);
+  const std::uint32_t unit = is_read ? copy.from : copy.to;
+  Transfer* const made = begin(unit, is_read ? Direction::from_endpoint : Direction::to_endpoint,
+                               own_end(units_[unit], is_read ? copy.source : copy.destination));
   if (made == nullptr) return false;
-  auto part = part_of_copy(copy, leg);
-  if (!part) {
+  auto end = end_of_copy(copy, leg);
+  if (!end) {
     abandon(*made);
     return false;
   }
-  if (leg == Leg::into_host) copy.staging = part->cells;  // of the reader's buffer
+  if (leg == Leg::into_host) copy.staging = end->cells;  // of the reader's buffer
   made->copy = index;
-  if (!add_part(*made, std::move(*part))) {
+  if (!add_part(*made, {.end = std::move(*end), .before = {}})) {
     abandon(*made);
     return false;
   }

@@ -69,8 +69,13 @@ std::expected<Mapping, peer::NotMapped> World::try_map(std::uint32_t importer, S
   const std::uint64_t serial = region.serial;
   const std::uint64_t answers_before = answers_;
   asked_within_ = 0;
+  const std::optional<std::string> why_not_pinned = this->why_not_pinned(region, options);
   auto mapping = exchange_->try_map(*units_[importer].importer, *region.handle, options);
+  if (why_not_pinned && answers_ != answers_before)
+    blame("more was about to be pinned than may be: " + *why_not_pinned);
   if (!mapping) {
+    if (mapping.error().reason == peer::Refusal::pin_limit) ++tally_.pins_refused;
+    check_refused_pin(why_not_pinned, mapping.error(), answers_ != answers_before);
     say("({})", peer::name_of(mapping.error().reason));
     if (mapping.error().error.message().size() < 20) blame("a refusal that says nothing");
     return mapping;
@@ -92,6 +97,7 @@ void World::check_mapping(const SharedRegion& region, std::uint32_t importer, co
     blame(fmt::format("{} was cut off from all memory, and got a mapping", units_[importer].name));
   if (units_[importer].cut_off != 0)
     blame(fmt::format("{} was late, what it had in flight has not ended, and it got a mapping", units_[importer].name));
+  if (mapping.hold() != options.hold) blame("a mapping is held otherwise than was asked for");
   if (mapping.size_bytes() != range.bytes) blame("a mapping has another size than was asked for");
 }
 
@@ -105,9 +111,12 @@ Outcome World::map() {
   if (region == nullptr || !importer || free == mappings_.end()) return Outcome::not_then;
   static constexpr Access kAccesses[] = {Access::read, Access::write, Access::read_write};
   const Cells cells = some_cells({0, region->cells.count}, region->cells.count);
-  const MapOptions options = {.access = kAccesses[below(3)], .offset = cells.offset(), .bytes = cells.bytes()};
-  say("region {} cells {}+{} for {}, access {}", region->serial, cells.first, cells.count, units_[*importer].name,
-      static_cast<int>(options.access));
+  const MapOptions options = {.access = kAccesses[below(3)],
+                              .offset = cells.offset(),
+                              .bytes = cells.bytes(),
+                              .hold = chance_.chance(0.2) ? Hold::pinned : Hold::dynamic};
+  say("region {} cells {}+{} for {}, access {}{}", region->serial, cells.first, cells.count, units_[*importer].name,
+      static_cast<int>(options.access), options.hold == Hold::pinned ? ", pinned" : "");
   if (chance_.chance(0.02)) {
     const auto beyond = try_map(*importer, *region, {.offset = region->cells.bytes(), .bytes = kCellBytes});
     if (beyond || beyond.error().reason != peer::Refusal::out_of_range) blame("memory past the end was mapped");
@@ -126,10 +135,12 @@ Outcome World::map() {
            .region_unit = region->unit,
            .unit = *importer,
            .access = options.access,
+           .hold = options.hold,
            .cells = region->cells.part(cells.first, cells.count),
            .at = lease->segments()[0],
            .id = mapping->state().id()};
   free->handle.emplace(std::move(*mapping));
+  if (options.hold == Hold::pinned) hold_pinned(*free);
   return Outcome::done;
 }
 
@@ -138,6 +149,7 @@ Outcome World::drop_mapping() {
   if (mapping == nullptr) return Outcome::not_then;
   say("of region {} for {}", mapping->region, units_[mapping->unit].name);
   mapping->handle.reset();
+  if (mapping->hold == Hold::pinned && !mapping->is_closed && is_held({.id = mapping->id})) ++tally_.pins_outlived;
   return Outcome::done;
 }
 

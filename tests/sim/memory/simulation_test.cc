@@ -40,9 +40,16 @@ TEST(Simulation, EverythingHappens) {
   EXPECT_GT(tally.transfers_done, 5'000u);
   EXPECT_GT(tally.transfers_failed, 50u);
   EXPECT_GT(tally.transfers_cut_off, 50u);
-  EXPECT_GT(tally.parts_cut_off_before, 20u);
-  EXPECT_GT(tally.parts_cut_off_midway, 5u);
-  EXPECT_GT(tally.parts_cut_off_after, 20u);
+  for (std::size_t how = 0; how < kHows; ++how) {
+    EXPECT_GT(tally.met[how][0], 0u) << name_of(static_cast<How>(how));
+    EXPECT_GT(tally.cut_off[how][0], 0u) << name_of(static_cast<How>(how));
+  }
+  for (const How how : {How::invalidate, How::revoke})
+    for (const Moment moment : {Moment::nothing, Moment::something, Moment::everything})
+      EXPECT_GT(tally.met[static_cast<std::size_t>(how)][static_cast<std::size_t>(moment)], 0u) << name_of(how);
+  EXPECT_GT(tally.cut_off_at(Moment::nothing), 50u);
+  EXPECT_GT(tally.cut_off_at(Moment::something), 0u);
+  EXPECT_GT(tally.cut_off_at(Moment::everything), 20u);
   EXPECT_GT(tally.transfers_cancelled, 50u);
   EXPECT_GT(tally.copies_direct, 50u);
   EXPECT_GT(tally.copies_by_host, 50u);
@@ -53,6 +60,16 @@ TEST(Simulation, EverythingHappens) {
   EXPECT_GT(tally.poisoned_completions, 0u);
   EXPECT_GT(tally.late_completions, 0u);
   EXPECT_GT(tally.plugged_again, 10u);
+}
+
+TEST(Simulation, PinsAreMadeRefusedKeptAndTakenBack) {
+  const Tally tally = simulate({.seed = 6, .steps = 40'000}, [](std::string_view) {}).tally;
+  EXPECT_GT(tally.pins, 100u);
+  EXPECT_GT(tally.pins_refused, 5u);
+  EXPECT_GT(tally.invalidations_refused, 50u);
+  EXPECT_GT(tally.pins_outlived, 20u);
+  EXPECT_GT(tally.pins_taken_back, 50u);
+  EXPECT_GT(tally.pinned_parts_cut_off, 5u);
 }
 
 struct Case {

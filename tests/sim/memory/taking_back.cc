@@ -12,40 +12,51 @@ std::uint32_t World::unit_of_memory(std::uint32_t place) const {
 }
 
 // Whoever holds a lease of what is concerned, in bits.
-std::uint32_t World::keeping(const Concerns& concerns) const {
+std::uint32_t World::keeping(const Concerns& concerns) {
   std::uint32_t units = 0;
   for (const LooseLease& lease : leases_)
     if (lease.region != 0 && lease.region != kTakenBack && concerns(lease.region, lease.unit))
       units |= 1u << lease.unit;
-  for (const Transfer& transfer : transfers_) {
-    if (!transfer.is_active) continue;
-    for (std::uint32_t part = 0; part < transfer.part_count; ++part) {
-      const Part& one = transfer.parts[part];
-      if (one.region != 0 && !one.is_cut_off && concerns(one.region, transfer.unit)) units |= 1u << transfer.unit;
-    }
-  }
+  for (Transfer& transfer : transfers_)
+    transfer.each_held([&](const End& end) {
+      if (concerns(end.region, transfer.unit)) units |= 1u << transfer.unit;
+    });
   return units;
 }
 
-World::Before World::before(const Concerns& concerns) const {
+Moment World::moment_of(const Transfer& transfer, const Part& part) const {
+  const Flow flow = flow_of(transfer, part);
+  const Place& target = places_[flow.target.place];
+  const auto now = target.now(flow.to);
+  if (std::ranges::equal(now, target.expected(flow.to))) return Moment::nothing;
+  return std::ranges::equal(now, wanted(flow, part)) ? Moment::everything : Moment::something;
+}
+
+World::Before World::before(How how, const Concerns& concerns) {
+  for (Transfer& transfer : transfers_) {
+    const auto is_concerned = [&](const End& end) {
+      return end.region != 0 && !end.is_cut_off && concerns(end.region, transfer.unit);
+    };
+    if (!transfer.is_active || transfer.is_cut_off()) continue;
+    for (const Part& part : transfer.all_parts())
+      if (is_concerned(transfer.local) || is_concerned(part.end))
+        ++tally_.met[static_cast<std::size_t>(how)][static_cast<std::size_t>(moment_of(transfer, part))];
+  }
   // A device that keeps translations may have kept them from any mapping that it had.
-  if (layout_.ats && !layout_.calm) return {~0u};
-  return {keeping(concerns)};
+  if (layout_.ats && !layout_.calm) return {how, ~0u};
+  return {how, keeping(concerns)};
 }
 
 void World::after(const Before& before, const Concerns& concerns, const RevokeReport* report) {
   const std::uint32_t now_keeping = keeping(concerns);
   if (report != nullptr) check_report(before, now_keeping, *report);
+  for (Transfer& transfer : transfers_)
+    transfer.each_held([&](End& end) {
+      if (!concerns(end.region, transfer.unit)) return;
+      check_isolation(transfer, end);
+      cut_off(before.how, transfer, end);
+    });
   close(concerns);
-  for (Transfer& transfer : transfers_) {
-    if (!transfer.is_active) continue;
-    for (std::uint32_t part = 0; part < transfer.part_count; ++part) {
-      Part& one = transfer.parts[part];
-      if (one.region == 0 || one.is_cut_off || !concerns(one.region, transfer.unit)) continue;
-      check_isolation(transfer, one);
-      cut_off(transfer, one);
-    }
-  }
 }
 
 void World::check_report(const Before& before, std::uint32_t keeping, const RevokeReport& report) {
@@ -68,6 +79,7 @@ void World::check_report(const Before& before, std::uint32_t keeping, const Revo
 void World::close(const Concerns& concerns) {
   for (SharedMapping& mapping : mappings_) {
     if (!mapping.handle || !concerns(mapping.region, mapping.unit)) continue;
+    if (!mapping.is_closed && mapping.hold == Hold::pinned) ++tally_.pins_taken_back;
     mapping.is_closed = true;
     if (!mapping.handle->is_revoked()) blame("a mapping does not know that it was taken back");
   }
@@ -76,64 +88,71 @@ void World::close(const Concerns& concerns) {
       lease.region = kTakenBack;
 }
 
-void World::check_isolation(const Transfer& transfer, const Part& part) {
+void World::check_isolation(const Transfer& transfer, const End& end) {
   const Unit& unit = units_[transfer.unit];
-  if (is_guarded(unit, unit_of_memory(part.place)) || !unit.is_plugged_in) return;
+  if (is_guarded(unit, unit_of_memory(end.place)) || !unit.is_plugged_in) return;
   if (unit.importer && !unit.importer->was_isolated())
     blame(fmt::format("{} was late, no IOMMU guards its way, and it was not cut off from all memory", unit.name));
 }
 
 // From now on not a byte of the memory may change by this transfer, and it may read none of it.
-void World::cut_off(Transfer& transfer, Part& part) {
+void World::cut_off(How how, Transfer& transfer, End& end) {
   Unit& unit = units_[transfer.unit];
-  if (std::ranges::none_of(transfer.parts, &Part::is_cut_off)) ++unit.cut_off;
-  part.is_cut_off = true;
-  Place& place = places_[part.place];
-  const Place& local = places_[transfer.local.place];
-  std::uint32_t less = 0;
-  for (const Part* one = transfer.parts.data(); one != &part; ++one) less += one->cells.count;
-  const Cells own = transfer.local.cells.part(less, part.cells.count);
-  if (transfer.direction == machine::Direction::to_endpoint) {
-    const auto bytes = place.expected(part.cells);
+  if (!transfer.is_cut_off()) ++unit.cut_off;
+  const bool is_local = &end == &transfer.local;
+  const bool is_source = is_local == (transfer.direction == machine::Direction::from_endpoint);
+  for (Part& part : transfer.all_parts())
+    if (is_local || &part.end == &end) cut_off(how, transfer, part, is_source);
+  if (std::ranges::count(pins_, end.id, &Pin::id) != 0) ++tally_.pinned_parts_cut_off;
+  end.is_cut_off = true;
+  Place& place = places_[end.place];
+  is_source ? place.end_read(end.cells) : place.end_write(end.cells);
+  if (stale_count_ < kMaxStale && is_guarded(unit, unit_of_memory(end.place)))
+    stale_[stale_count_++] = {.unit = transfer.unit, .at = end.at, .place = end.place, .cells = end.cells};
+}
+
+void World::cut_off(How how, const Transfer& transfer, Part& part, bool is_source) {
+  const Flow flow = flow_of(transfer, part);
+  if (flow.target.is_cut_off) return;  // what has arrived is final already
+  const auto bytes = wanted(flow, part);
+  const Moment moment = moment_of(transfer, part);
+  ++tally_.cut_off[static_cast<std::size_t>(how)][static_cast<std::size_t>(moment)];
+  if (is_source) {
     part.before.assign(bytes.begin(), bytes.end());
-    count_cut_off(local.now(own), local.expected(own), bytes);
-    place.end_read(part.cells);
-  } else {
-    const auto source = local.expected(own);
-    if (!transfer.is_disturbed && !is_mixture(place.now(part.cells), place.expected(part.cells), source))
-      blame(fmt::format("a transfer of {} that was cut off has left bytes that are neither old nor new in {}",
-                        unit.name, place.name()));
-    part.had_arrived = std::ranges::equal(place.now(part.cells), source);
-    count_cut_off(place.now(part.cells), place.expected(part.cells), source);
-    place.end_write(part.cells);
+    return;
   }
-  if (stale_count_ < kMaxStale && is_guarded(unit, unit_of_memory(part.place)))
-    stale_[stale_count_++] = {.unit = transfer.unit, .at = part.at, .place = part.place, .cells = part.cells};
+  const Place& target = places_[flow.target.place];
+  if (!transfer.is_disturbed && !is_mixture(target.now(flow.to), target.expected(flow.to), bytes))
+    blame(fmt::format("a transfer of {} that was cut off has left bytes that are neither old nor new in {}",
+                      units_[transfer.unit].name, target.name()));
+  part.had_arrived = std::ranges::equal(target.now(flow.to), bytes);
 }
 
-void World::count_cut_off(std::span<const std::byte> now, std::span<const std::byte> old,
-                          std::span<const std::byte> wanted) {
-  const bool is_old = std::ranges::equal(now, old);
-  ++(is_old                            ? tally_.parts_cut_off_before
-     : std::ranges::equal(now, wanted) ? tally_.parts_cut_off_after
-                                       : tally_.parts_cut_off_midway);
-}
-
-void World::take_back(How how, SharedRegion& region, Duration deadline) {
+bool World::take_back(How how, SharedRegion& region, Duration deadline) {
   const std::uint64_t serial = region.serial;
   const Concerns concerns = [serial](std::uint64_t concerned, std::uint32_t) { return concerned == serial; };
-  const Before before_it = before(concerns);
+  const bool is_to_stay = how == How::invalidate && is_pinned(serial);
+  const std::uint64_t told = told_;
+  const Before before_it = is_to_stay ? Before{} : before(how, concerns);
   if (how != How::invalidate) region.is_revoked = true;
   if (how == How::drop) {
     region.handle.reset();
     after(before_it, concerns, nullptr);
-    return;
+    return true;
   }
   const auto report = how == How::invalidate ? region.handle->invalidate({.deadline = deadline})
                                              : region.handle->revoke({.deadline = deadline});
+  if (is_to_stay) {
+    ++tally_.invalidations_refused;
+    say("(it is pinned)");
+    if (report || report.error().code != ErrorCode::pinned) blame("memory was taken back for now that is pinned");
+    if (told_ != told) blame("an importer was told to let go of memory that stays");
+    return false;
+  }
   if (!report) blame("memory can't be taken back: " + report.error().message());
   after(before_it, concerns, report ? &*report : nullptr);
   if (how == How::revoke && !region.handle->is_revoked()) blame("a region does not know that it is revoked");
+  return true;
 }
 
 // Mostly one that is being read or written just now.
@@ -141,8 +160,8 @@ SharedRegion* World::some_busy_region() {
   const auto first = below(kMaxTransfers);
   for (std::size_t turn = 0; turn < kMaxTransfers && !chance_.chance(0.02); ++turn) {
     const Transfer& transfer = transfers_[(first + turn) % kMaxTransfers];
-    if (!transfer.is_active || transfer.is_rogue || transfer.parts[0].region == 0) continue;
-    if (SharedRegion* const region = region_of(transfer.parts[0].region)) return region;
+    if (!transfer.is_active || transfer.is_rogue || transfer.parts[0].end.region == 0) continue;
+    if (SharedRegion* const region = region_of(transfer.parts[0].end.region)) return region;
   }
   return some_region();
 }
@@ -151,15 +170,10 @@ SharedRegion* World::some_busy_region() {
 void World::await_midway(std::uint64_t region) {
   constexpr int kTurns = 40;
   const auto is_midway = [&](const Transfer& transfer) {
+    if (!transfer.is_active || transfer.is_cut_off()) return false;
     const Part& part = transfer.parts[0];
-    if (!transfer.is_active || part.region != region || part.is_cut_off) return false;
-    const Place& local = places_[transfer.local.place];
-    const Place& place = places_[part.place];
-    const Cells own = transfer.local.cells.part(0, part.cells.count);
-    const bool to_part = transfer.direction == machine::Direction::from_endpoint;
-    const auto now = to_part ? place.now(part.cells) : local.now(own);
-    return !std::ranges::equal(now, to_part ? place.expected(part.cells) : local.expected(own)) &&
-           !std::ranges::equal(now, to_part ? local.expected(own) : place.expected(part.cells));
+    return (part.end.region == region || transfer.local.region == region) &&
+           moment_of(transfer, part) == Moment::something;
   };
   for (int turn = 0; turn < kTurns && std::ranges::none_of(transfers_, is_midway); ++turn) fabric_->clock().idle();
 }
@@ -180,8 +194,7 @@ Outcome World::take_back(How how) {
   if (how == How::drop && keeping([&](std::uint64_t of, std::uint32_t) { return of == serial; }) != 0 &&
       chance_.chance(0.9))
     take_back(How::revoke, *region, deadline);
-  take_back(how, *region, deadline);
-  return Outcome::done;
+  return take_back(how, *region, deadline) ? Outcome::done : Outcome::refused;
 }
 
 // All that a device has handed out.
@@ -193,7 +206,7 @@ void World::take_back_all(How how, std::uint32_t unit, Duration deadline) {
   const Concerns concerns = [&serials](std::uint64_t concerned, std::uint32_t) {
     return concerned != 0 && std::ranges::count(serials, concerned) != 0;
   };
-  const Before before_it = before(concerns);
+  const Before before_it = before(how, concerns);
   for (SharedRegion& region : regions_)
     if (region.handle && region.unit == unit && !region.is_orphan) {
       region.is_revoked = true;
@@ -208,7 +221,7 @@ void World::take_back_all(How how, std::uint32_t unit, Duration deadline) {
 
 void World::remove_importer(std::uint32_t unit, Duration deadline) {
   const Concerns concerns = [unit](std::uint64_t, std::uint32_t importer) { return importer == unit; };
-  const Before before_it = before(concerns);
+  const Before before_it = before(How::remove, concerns);
   const auto report = exchange_->remove(*units_[unit].importer, {.deadline = deadline});
   if (!report) blame("an importer can't be removed: " + report.error().message());
   after(before_it, concerns, report ? &*report : nullptr);

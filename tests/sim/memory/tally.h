@@ -32,7 +32,8 @@ enum class Kind : std::uint8_t {
   stale_lease,
   rogue,    // a request by an address that was taken back
   consent,  // an owner changes its mind
-  mood,     // an importer begins or ceases to ignore what it is told
+  limit_pins,
+  mood,  // an importer begins or ceases to ignore what it is told
   unplug,
   link_down,
   bring_back,
@@ -40,6 +41,15 @@ enum class Kind : std::uint8_t {
 };
 inline constexpr std::size_t kKinds = static_cast<std::size_t>(Kind::let_pass) + 1;
 [[nodiscard]] std::string_view name_of(Kind kind);
+
+// How memory is taken back; the last one takes all memory from one importer.
+enum class How : std::uint8_t { invalidate, revoke, revoke_all, drop, withdraw, remove };
+inline constexpr std::size_t kHows = static_cast<std::size_t>(How::remove) + 1;
+[[nodiscard]] std::string_view name_of(How how);
+
+// How much of a transfer has arrived.
+enum class Moment : std::uint8_t { nothing, something, everything };
+inline constexpr std::size_t kMoments = 3;
 
 struct Tally {
   struct Of {
@@ -52,11 +62,20 @@ struct Tally {
   std::uint64_t episodes = 0;
   std::uint64_t transfers_done = 0;
   std::uint64_t transfers_failed = 0;
-  std::uint64_t transfers_cut_off = 0;     // the memory was taken away under them
-  std::uint64_t parts_cut_off_before = 0;  // by how much of them had arrived then: nothing,
-  std::uint64_t parts_cut_off_midway = 0;  // something,
-  std::uint64_t parts_cut_off_after = 0;   // all, and its completion had not been seen
-  std::uint64_t transfers_cancelled = 0;   // their device was reset
+  std::uint64_t transfers_cut_off = 0;    // the memory was taken away under them
+  std::uint64_t transfers_cancelled = 0;  // their device was reset
+  // Parts of transfers whose memory was taken back while they were in flight; and of those, what was cut off, because it had
+  // not ended in time.
+  using Moments = std::array<std::uint64_t, kMoments>;
+  std::array<Moments, kHows> met{};
+  std::array<Moments, kHows> cut_off{};
+  // Pinned memory.
+  std::uint64_t pins = 0;                   // mappings that hold it
+  std::uint64_t pins_refused = 0;           // past a limit
+  std::uint64_t invalidations_refused = 0;  // because somebody holds it pinned
+  std::uint64_t pins_taken_back = 0;        // for good
+  std::uint64_t pinned_parts_cut_off = 0;
+  std::uint64_t pins_outlived = 0;  // the handle was dropped, and a lease held on
   std::uint64_t copies_direct = 0;
   std::uint64_t copies_by_host = 0;
   std::uint64_t copies_failed = 0;
@@ -75,7 +94,13 @@ struct Tally {
   std::uint64_t bytes_checked = 0;
 
   void add(const peer::PeerCounters& counters);
+  [[nodiscard]] std::uint64_t cut_off_at(Moment moment) const;
   [[nodiscard]] std::string text() const;
+
+ private:
+  [[nodiscard]] std::string text_of_operations() const;
+  [[nodiscard]] std::string text_of_moments() const;
+  [[nodiscard]] std::string text_of_peers() const;
 };
 
 }  // namespace barter::sim

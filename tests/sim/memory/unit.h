@@ -71,9 +71,10 @@ struct Unit {
   bool is_known = false;     // to the Exchange
   bool is_stubborn = false;  // ignores what it is told, and keeps its leases
   std::uint32_t in_flight = 0;
-  std::uint32_t cut_off = 0;     // of those, transfers whose memory was taken away under them
-  std::uint32_t rogues = 0;      // and those that go by an address that they have no lease of
-  std::uint8_t owners_mood = 0;  // 0: shares everything; see consent.cc
+  std::uint32_t cut_off = 0;               // of those, transfers whose memory was taken away under them
+  std::uint32_t rogues = 0;                // and those that go by an address that they have no lease of
+  std::uint8_t owners_mood = 0;            // 0: shares everything; see consent.cc
+  std::optional<std::uint64_t> pin_limit;  // of its memory, in bytes
 
   [[nodiscard]] bool is_up() const { return device != nullptr && endpoint != nullptr && !is_broken; }
 };

@@ -35,6 +35,10 @@ std::optional<Local> World::local_of(const Unit& unit) const {
                {static_cast<std::uint32_t>(unit.home->range().offset / kCellBytes), kHomeBytes / kCellBytes}};
 }
 
+End World::own_end(const Unit& unit, Cells cells) const {
+  return {.place = local_of(unit)->place, .cells = cells, .at = {}, .lease = {}, .id = {}};
+}
+
 bool World::is_guarded(const Unit& importer, std::uint32_t exporter) const {
   if (!layout_.iommu) return false;
   const peer::RouteAnswer route = exchange_->route(importer.bdf, units_[exporter].bdf);
@@ -87,12 +91,14 @@ Result<void> World::start(std::uint32_t index) {
   unit.is_known = true;
   unit.device->importer->on_progress([this, index] { drive(index); });
   unit.device->importer->on_invalidate([this, index](peer::MappingId id) {
+    ++told_;
     if (units_[index].is_stubborn) return;
     for (LooseLease& lease : leases_)
       if (lease.region != 0 && lease.unit == index && lease.id == id) lease = {};
   });
   if (!unit.memory) return {};
   peer::OwnedExporter& exporter = *unit.device->exporter;
+  unit.pin_limit = std::nullopt;
   exporter.on_request([this, index](const Request& request) { return decide(index, request); });
   if (auto added = exchange_->add(exporter); !added) return added;
   const std::span<std::byte> bytes = exporter.cpu_bytes({0, exporter.size_bytes()});
@@ -156,8 +162,8 @@ void World::was_wiped(std::uint32_t index) {
   for (Transfer& transfer : transfers_) {
     if (!transfer.is_active) continue;
     if (transfer.local.place == *unit.memory) transfer.is_disturbed = true;
-    for (std::uint32_t part = 0; part < transfer.part_count; ++part)
-      if (transfer.parts[part].place == *unit.memory) transfer.is_disturbed = true;
+    for (const Part& part : transfer.all_parts())
+      if (part.end.place == *unit.memory) transfer.is_disturbed = true;
   }
 }
 

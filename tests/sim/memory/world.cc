@@ -5,76 +5,11 @@
 #include <cstring>
 #include <utility>
 
-#include "barter/units.hpp"
-#include "devices/accelerator/accelerator.h"
-#include "devices/nvme/backing.h"
-#include "devices/nvme/controller.h"
-#include "machine/wire_route.h"
-#include "topology/description.h"
-
 namespace barter::sim {
-
-using namespace barter::literals;
-
 namespace {
 
-constexpr std::uint64_t kMediaBytes = 32_KiB;
-constexpr std::uint64_t kCmbBytes = 32_KiB;
-constexpr std::uint64_t kAcceleratorBytes = 128_KiB;  // of which 64 KiB are the driver's own
-constexpr const char* kWatch = "watch";
 // A wait of the library that is longer than any that its deadlines allow: several command timeouts in a row take a tenth.
 constexpr std::uint64_t kMaxVisitsInStep = 5'000'000;
-
-struct UnitPlan {
-  const char* name;
-  bool is_drive;
-  bool has_memory;
-};
-constexpr UnitPlan kUnits[] = {
-    {"nvme0", true, true}, {"nvme1", true, true}, {"nvme2", true, false}, {"gpu0", false, true}, {"gpu1", false, true}};
-
-topology::PortDescription port(std::string name, const Layout& layout) {
-  topology::PortDescription made{.name = std::move(name), .vendor_id = 0x1b36, .device_id = 0x000c};
-  // PCIe 6.0, 7.7.11.2: source validation, request and completion redirection, upstream forwarding; or without the
-  // redirection of completions, and translated requests pass directly.
-  if (layout.acs)
-    made.acs = topology::AcsDescription{.capability = 0x005f,
-                                        .control = static_cast<std::uint16_t>(layout.direct_translated ? 0x55 : 0x1d),
-                                        .egress_control_vector = {}};
-  return made;
-}
-
-topology::FunctionDescription function(std::string name, std::string below, bool ats) {
-  return {.name = std::move(name),
-          .below = std::move(below),
-          .vendor_id = 0x1b36,
-          .device_id = 5,
-          .class_code = 0x088000,
-          .ats = ats};
-}
-
-topology::Description describe(const Layout& layout) {
-  topology::Description machine;
-  machine.name = "sim";
-  machine.iommu = layout.iommu ? IommuMode::translate : IommuMode::off;
-  machine.root_complexes = {
-      {.name = "rc0", .host_bridge_device = 0x2020, .turns_reads = layout.turns, .turns_writes = layout.turns}};
-  const std::size_t count = std::size(kUnits) + 1;
-  if (layout.one_switch) {
-    machine.root_ports = {{port("rp0", {}), "rc0"}};
-    machine.switches = {{.name = "sw0", .below = "rp0", .upstream = port("sw0", {}), .downstream = {}}};
-  }
-  for (std::size_t index = 0; index < count; ++index) {
-    const std::string name = fmt::format("{}{}", layout.one_switch ? "sw0." : "rp", index);
-    if (layout.one_switch)
-      machine.switches[0].downstream.push_back(port(name, layout));
-    else
-      machine.root_ports.push_back({port(name, layout), "rc0"});
-    const bool is_unit = index < std::size(kUnits);
-    machine.functions.push_back(function(is_unit ? kUnits[index].name : kWatch, name, is_unit && layout.ats));
-  }
-  return machine;
-}
 
 }  // namespace
 
@@ -90,110 +25,6 @@ std::unique_ptr<World> World::create(std::uint64_t seed, Break broken, Tally& ta
 
 World::~World() {
   if (exchange_) end();
-}
-
-void World::choose_layout() {
-  layout_.one_switch = chance_.chance(0.6);
-  layout_.iommu = chance_.chance(0.6);
-  layout_.acs = layout_.one_switch && chance_.chance(0.6);
-  layout_.ats = layout_.iommu && chance_.chance(0.3);
-  layout_.direct_translated = layout_.ats && chance_.chance(0.5);
-  layout_.turns = chance_.chance(0.9);
-  layout_.calm = chance_.chance(0.15);
-  const auto rate = [&](double most) { return chance_.chance(0.4) && !layout_.calm ? most * below(100) / 100 : 0; };
-  layout_.lost = rate(0.002);
-  layout_.poisoned = rate(0.01);
-  layout_.late = rate(0.01);
-  layout_.unfinished = rate(0.005);
-  layout_.disordered = rate(0.3);
-  layout_.ignored = layout_.ats ? rate(0.1) : 0;
-  layout_.unplug = rate(0.00003);
-  layout_.link_down = rate(0.00003);
-  // What is broken on purpose must have its chance to show.
-  if (broken_ == Break::iommu_keeps_mapping) layout_.iommu = layout_.acs = layout_.one_switch = layout_.turns = true;
-  if (broken_ == Break::iommu_keeps_mapping) layout_.ats = layout_.direct_translated = false;
-  if (broken_ == Break::isolation_does_nothing) layout_.iommu = layout_.acs = layout_.ats = false;
-  if (broken_ != Break::none) layout_.calm = false;
-  flip_at_ = broken_ == Break::byte_flips ? 1 + chance_.below(200) : 0;
-}
-
-std::string World::setup() const {
-  return fmt::format(
-      "{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, drives' commands "
-      "never completed {:.4f}, late {:.2f}, unplug {:.6f}, "
-      "link down {:.6f}",
-      layout_.one_switch ? "one switch" : "root ports", layout_.acs ? ", ACS" : "",
-      layout_.direct_translated ? ", translated pass" : "", layout_.ats ? ", ATS" : "", layout_.iommu ? ", IOMMU" : "",
-      layout_.turns ? "" : ", no way through the root complex", layout_.lost, layout_.poisoned, layout_.late,
-      layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug, layout_.link_down);
-}
-
-Result<void> World::plug(const std::string& name, bool is_drive, bool has_memory) {
-  Unit& unit = units_.emplace_back();
-  unit.name = name;
-  unit.is_drive = is_drive;
-  unit.has_ats = layout_.ats;
-  const auto add_place = [&](std::string_view what) {
-    places_.emplace_back(fmt::format("the {} of {}", what, name));
-    return static_cast<std::uint32_t>(places_.size() - 1);
-  };
-  unit.host = add_place("host buffer");
-  if (has_memory) unit.memory = add_place("memory");
-  if (!is_drive) {
-    auto device = devices::accelerator::create_accelerator(
-        {.memory_bytes = kAcceleratorBytes, .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
-    if (!device) return fail(device.error());
-    unit.model = device->get();
-    return fabric_->plug(name, std::move(*device));
-  }
-  auto backing = devices::nvme::create_memory_backing(kMediaBytes);
-  if (!backing) return fail(backing.error());
-  unit.media = add_place("blocks");
-  const std::span<std::byte> blocks = (*backing)->memory();
-  for (std::byte& byte : blocks) byte = static_cast<std::byte>(chance_.next());
-  places_[*unit.media].lies_at(blocks);
-  devices::nvme::ControllerSetup setup{
-      .serial = name,
-      .namespaces = {},
-      .sgl = name != "nvme1",
-      .misbehaviour = {
-          .lost_completions = layout_.unfinished, .late_completions = layout_.disordered, .seed = chance_.next()}};
-  setup.namespaces.push_back({.backing = std::move(*backing), .block_bytes = kCellBytes});
-  if (has_memory) setup.cmb_bytes = kCmbBytes;
-  auto device = devices::nvme::create_controller(std::move(setup));
-  if (!device) return fail(device.error());
-  unit.model = device->get();
-  return fabric_->plug(name, std::move(*device));
-}
-
-Result<void> World::build() {
-  const topology::Description description = describe(layout_);
-  auto fabric = fabric::Fabric::create(description, {.seed = chance_.next(),
-                                                     .faults = {.lost_completion = layout_.lost,
-                                                                .poisoned_completion = layout_.poisoned,
-                                                                .late_completion = layout_.late,
-                                                                .ignored_invalidation = layout_.ignored},
-                                                     .host_memory_bytes = 4_MiB,
-                                                     .invalidation_deadline = std::chrono::microseconds(100)});
-  if (!fabric) return fail(fabric.error());
-  fabric_ = std::move(*fabric);
-  units_.reserve(std::size(kUnits));
-  for (const UnitPlan& plan : kUnits)
-    if (auto plugged = plug(plan.name, plan.is_drive, plan.has_memory); !plugged) return plugged;
-  auto watch_device = std::make_unique<fabric::ScratchDevice>(4096);
-  watch_device->on_step = [this] { return watch(); };
-  if (auto plugged = fabric_->plug(kWatch, std::move(watch_device)); !plugged) return plugged;
-  if (auto enumerated = fabric_->enumerate(); !enumerated) return enumerated;
-  for (Unit& unit : units_) unit.bdf = fabric_->find(unit.name).value();
-
-  auto topology = Topology::build(fabric_->topology());
-  if (!topology) return fail(topology.error());
-  exchange_ =
-      std::make_unique<peer::Exchange>(fabric_->clock(), [topology = std::move(*topology)](Bdf client, Bdf provider) {
-        return machine::wire_route(topology, client, provider);
-      });
-  for (std::uint32_t unit = 0; unit < units_.size(); ++unit) bring_up(unit);
-  return {};
 }
 
 void World::blame(std::string what) {
@@ -247,14 +78,19 @@ struct Weight {
   Kind kind;
   std::uint32_t of;
 };
-constexpr Weight kWeights[] = {
-    {Kind::allocate, 40},     {Kind::drop_region, 12},     {Kind::map, 110},     {Kind::drop_mapping, 50},
-    {Kind::lease, 25},        {Kind::drop_lease, 25},      {Kind::read, 180},    {Kind::write, 180},
-    {Kind::read_to_host, 30}, {Kind::write_from_host, 30}, {Kind::copy, 25},     {Kind::cpu_write, 40},
-    {Kind::cpu_read, 20},     {Kind::invalidate, 30},      {Kind::revoke, 15},   {Kind::revoke_all, 2},
-    {Kind::forged_id, 8},     {Kind::stale_lease, 8},      {Kind::rogue, 12},    {Kind::consent, 10},
-    {Kind::mood, 10},         {Kind::unplug, 1},           {Kind::link_down, 1}, {Kind::bring_back, 10},
-    {Kind::let_pass, 126}};
+constexpr Weight kWeights[] = {{Kind::allocate, 40},     {Kind::drop_region, 12},
+                               {Kind::map, 110},         {Kind::drop_mapping, 50},
+                               {Kind::lease, 25},        {Kind::drop_lease, 25},
+                               {Kind::read, 180},        {Kind::write, 180},
+                               {Kind::read_to_host, 30}, {Kind::write_from_host, 30},
+                               {Kind::copy, 25},         {Kind::cpu_write, 40},
+                               {Kind::cpu_read, 20},     {Kind::invalidate, 30},
+                               {Kind::revoke, 15},       {Kind::revoke_all, 2},
+                               {Kind::forged_id, 8},     {Kind::stale_lease, 8},
+                               {Kind::rogue, 12},        {Kind::consent, 10},
+                               {Kind::limit_pins, 6},    {Kind::mood, 10},
+                               {Kind::unplug, 1},        {Kind::link_down, 1},
+                               {Kind::bring_back, 10},   {Kind::let_pass, 126}};
 
 constexpr std::uint32_t total_weight() {
   std::uint32_t total = 0;
@@ -306,6 +142,8 @@ Outcome World::dispatch(Kind kind) {
       return rogue();
     case Kind::consent:
       return change_consent();
+    case Kind::limit_pins:
+      return limit_pins();
     case Kind::mood:
       return change_mood();
     case Kind::unplug:
@@ -348,6 +186,7 @@ void World::step() {
     bytes[below(bytes.size())] ^= std::byte{1};
   }
   check();
+  check_pins();
 }
 
 void World::check() {
@@ -393,7 +232,9 @@ void World::end() {
   for (std::size_t turn = 0; turn < mappings_.size(); ++turn) mappings_[below(mappings_.size())].handle.reset();
   for (SharedRegion& region : regions_) region.handle.reset();
   for (SharedMapping& mapping : mappings_) mapping.handle.reset();
+  check_pins();
   for (std::uint32_t unit = 0; unit < units_.size(); ++unit) take_down(unit);
+  check_pins();
   exchange_.reset();
   check();
   const fabric::Counters counters = fabric_->counters();

@@ -9,8 +9,12 @@ namespace barter::devices::dma_engine {
 
 using fabric::Completion;
 
-Channel::Channel(std::uint32_t number, RegisterFile& registers, Report report)
-    : number_(number), registers_(registers), report_(std::move(report)), job_(registers.fixed()) {}
+Channel::Channel(std::uint32_t number, RegisterFile& registers, Report report, std::uint64_t bytes_per_step)
+    : number_(number),
+      registers_(registers),
+      report_(std::move(report)),
+      bytes_per_step_(bytes_per_step),
+      job_(registers.fixed()) {}
 
 void Channel::attach(fabric::Requester& requester) {
   requester_ = &requester;
@@ -57,7 +61,7 @@ void Channel::fail(Cause cause, std::string why) {
 }
 
 bool Channel::step() {
-  std::uint64_t budget_bytes = kMaxBytesPerStep;
+  std::uint64_t budget_bytes = bytes_per_step_;
   bool has_worked = false;
   for (std::uint32_t taken = 0; taken < kMaxDescriptorsPerStep && budget_bytes != 0 && entries_ != 0; ++taken) {
     if (!has_job_ && !fetch()) break;

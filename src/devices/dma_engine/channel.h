@@ -19,7 +19,7 @@ class Channel {
  public:
   using Report = std::function<void(std::string)>;  // of a violation
 
-  Channel(std::uint32_t number, RegisterFile& registers, Report report);
+  Channel(std::uint32_t number, RegisterFile& registers, Report report, std::uint64_t bytes_per_step);
 
   void attach(fabric::Requester& requester);
   // Follows CHANNEL_CONTROL.
@@ -38,6 +38,7 @@ class Channel {
   const std::uint32_t number_;
   RegisterFile& registers_;
   const Report report_;
+  const std::uint64_t bytes_per_step_;
   fabric::Requester* requester_ = nullptr;
   Job job_;
 

@@ -6,11 +6,11 @@
 
 namespace barter::devices::dma_engine {
 
-DmaEngine::DmaEngine(fabric::FunctionIdentity identity, const FixedRegisters& fixed)
+DmaEngine::DmaEngine(fabric::FunctionIdentity identity, const FixedRegisters& fixed, std::uint64_t bytes_per_step)
     : identity_(std::move(identity)), registers_(fixed, [this](std::string what) { record(std::move(what)); }) {
   for (std::uint32_t number = 0; number < fixed.channels; ++number)
-    channels_.push_back(
-        std::make_unique<Channel>(number, registers_, [this](std::string what) { record(std::move(what)); }));
+    channels_.push_back(std::make_unique<Channel>(
+        number, registers_, [this](std::string what) { record(std::move(what)); }, bytes_per_step));
 }
 
 void DmaEngine::attach(fabric::Requester& requester) {
@@ -105,10 +105,12 @@ Result<std::unique_ptr<fabric::Device>> create_dma_engine(const DmaEngineSetup& 
                                     .msix_bar = kRegisterBar,
                                     .msix_table = {kMsixTable},
                                     .msix_pending = {kMsixPending}};
-  return std::make_unique<DmaEngine>(std::move(identity), FixedRegisters{.channels = setup.channels,
-                                                                         .ring_log2 = setup.ring_log2,
-                                                                         .segments = setup.segments,
-                                                                         .transfer_bytes = setup.transfer_bytes});
+  const FixedRegisters fixed{.channels = setup.channels,
+                             .ring_log2 = setup.ring_log2,
+                             .segments = setup.segments,
+                             .transfer_bytes = setup.transfer_bytes};
+  return std::make_unique<DmaEngine>(std::move(identity), fixed,
+                                     setup.bytes_per_step != 0 ? setup.bytes_per_step : kMaxBytesPerStep);
 }
 
 }  // namespace barter::devices::dma_engine

@@ -14,7 +14,7 @@ namespace barter::devices::dma_engine {
 
 class DmaEngine final : public fabric::Device {
  public:
-  DmaEngine(fabric::FunctionIdentity identity, const FixedRegisters& fixed);
+  DmaEngine(fabric::FunctionIdentity identity, const FixedRegisters& fixed, std::uint64_t bytes_per_step);
 
   const fabric::FunctionIdentity& identity() const override { return identity_; }
   void attach(fabric::Requester& requester) override;

@@ -108,9 +108,10 @@ MoveStatus Job::move_slice(std::uint64_t bytes) {
 }
 
 MoveStatus Job::advance(std::uint64_t budget_bytes) {
-  std::uint64_t budget = std::max<std::uint64_t>(budget_bytes, 1);
+  constexpr std::uint64_t kPatternBytes = sizeof descriptor_.source;
+  std::uint64_t budget = std::max(budget_bytes, kPatternBytes) / kPatternBytes * kPatternBytes;
   while (!is_finished() && budget != 0) {
-    const std::uint64_t bytes = std::min<std::uint64_t>(kSliceBytes, descriptor_.bytes - moved_bytes_);
+    const std::uint64_t bytes = std::min({std::uint64_t{kSliceBytes}, descriptor_.bytes - moved_bytes_, budget});
     if (const auto moved = move_slice(bytes); moved != MoveStatus::done) return moved;
     budget -= std::min(budget, bytes);
   }

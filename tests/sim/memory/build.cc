@@ -3,6 +3,7 @@
 
 #include "barter/units.hpp"
 #include "devices/accelerator/accelerator.h"
+#include "devices/dma_engine/dma_engine.h"
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
 #include "machine/wire_route.h"
@@ -12,6 +13,7 @@
 namespace barter::sim {
 
 using namespace barter::literals;
+using machine::UnitKind;
 
 namespace {
 
@@ -22,11 +24,12 @@ constexpr const char* kWatch = "watch";
 
 struct UnitPlan {
   const char* name;
-  bool is_drive;
+  UnitKind kind;
   bool has_memory;
 };
-constexpr UnitPlan kUnits[] = {
-    {"nvme0", true, true}, {"nvme1", true, true}, {"nvme2", true, false}, {"gpu0", false, true}, {"gpu1", false, true}};
+constexpr UnitPlan kUnits[] = {{"nvme0", UnitKind::drive, true},      {"nvme1", UnitKind::drive, true},
+                               {"nvme2", UnitKind::drive, false},     {"gpu0", UnitKind::accelerator, true},
+                               {"gpu1", UnitKind::accelerator, true}, {"dma0", UnitKind::dma_engine, false}};
 
 topology::PortDescription port(std::string name, const Layout& layout) {
   topology::PortDescription made{.name = std::move(name), .vendor_id = 0x1b36, .device_id = 0x000c};
@@ -109,10 +112,10 @@ std::string World::setup() const {
       layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug, layout_.link_down);
 }
 
-Result<void> World::plug(const std::string& name, bool is_drive, bool has_memory) {
+Result<void> World::plug(const std::string& name, UnitKind kind, bool has_memory) {
   Unit& unit = units_.emplace_back();
   unit.name = name;
-  unit.is_drive = is_drive;
+  unit.kind = kind;
   unit.has_ats = layout_.ats;
   const auto add_place = [&](std::string_view what) {
     places_.emplace_back(fmt::format("the {} of {}", what, name));
@@ -120,7 +123,14 @@ Result<void> World::plug(const std::string& name, bool is_drive, bool has_memory
   };
   unit.host = add_place("host buffer");
   if (has_memory) unit.memory = add_place("memory");
-  if (!is_drive) {
+  if (kind == UnitKind::dma_engine) {
+    auto device =
+        devices::dma_engine::create_dma_engine({.channels = 1, .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
+    if (!device) return fail(device.error());
+    unit.model = device->get();
+    return fabric_->plug(name, std::move(*device));
+  }
+  if (kind == UnitKind::accelerator) {
     auto device = devices::accelerator::create_accelerator(
         {.memory_bytes = kAcceleratorBytes, .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
     if (!device) return fail(device.error());
@@ -160,7 +170,7 @@ Result<void> World::build() {
   fabric_ = std::move(*fabric);
   units_.reserve(std::size(kUnits));
   for (const UnitPlan& plan : kUnits)
-    if (auto plugged = plug(plan.name, plan.is_drive, plan.has_memory); !plugged) return plugged;
+    if (auto plugged = plug(plan.name, plan.kind, plan.has_memory); !plugged) return plugged;
   auto watch_device = std::make_unique<fabric::ScratchDevice>(4096);
   watch_device->on_step = [this] { return watch(); };
   if (auto plugged = fabric_->plug(kWatch, std::move(watch_device)); !plugged) return plugged;

@@ -20,7 +20,7 @@ constexpr std::uint32_t kMostCellsOfCopy = 16;
 Outcome World::start_copy() {
   const auto free = std::ranges::find(copies_, Leg::none, &Copy::leg);
   if (free == copies_.end()) return Outcome::not_then;
-  const auto is_drive = [](const Unit& unit) { return unit.is_drive && unit.is_up(); };
+  const auto is_drive = [](const Unit& unit) { return unit.kind == machine::UnitKind::drive && unit.is_up(); };
   const auto from = some_unit(is_drive);
   const auto to = some_unit([&](const Unit& unit) { return is_drive(unit) && &unit != &units_[*from]; });
   if (!from || !to) return Outcome::not_then;

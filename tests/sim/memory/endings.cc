@@ -23,9 +23,9 @@ std::string difference(std::span<const std::byte> now, std::span<const std::byte
 void World::poll(std::uint32_t index) {
   Unit& unit = units_[index];
   if (unit.is_broken) return;
-  unit.endpoint->ring();
+  unit.carrier->ring();
   std::array<machine::PieceResult, 16> results;
-  const auto count = unit.endpoint->poll(results);
+  const auto count = unit.carrier->poll(results);
   if (!count) {
     unit.is_broken = true;
     say("({}: {})", unit.name, name_of(count.error().code));
@@ -40,7 +40,7 @@ void World::poll(std::uint32_t index) {
     }
     if (layout_.calm && !results[at].ok() && !transfer.is_rogue)
       blame(fmt::format("a transfer of {} failed, and nothing had gone wrong: {}", unit.name,
-                        unit.endpoint->describe(results[at].status)));
+                        unit.carrier->describe(results[at].status)));
     ++(results[at].ok() ? tally_.transfers_done : tally_.transfers_failed);
     finish(transfer, results[at].ok());
   }
@@ -64,6 +64,7 @@ std::span<const std::byte> World::wanted(const Flow& flow, const Part& part) con
 void World::finish(Transfer& transfer, bool is_done) {
   if (!transfer.is_disturbed)  // a reset has wiped one of its ends meanwhile: nothing can be said of the bytes
     for (const Part& part : transfer.all_parts()) finish_part(transfer, part, is_done);
+  if (is_done && transfer.local.region != 0) ++tally_.moves_done;
   let_go(transfer);
   Unit& unit = units_[transfer.unit];
   if (transfer.is_cut_off()) {

@@ -79,7 +79,7 @@ Outcome World::rogue(const StaleAddress& by, Direction direction) {
   const std::uint64_t tag = made->tag;
   const std::uint64_t faults = fabric_->counters().iommu_faults;
   if (!submit(*made)) return Outcome::refused;
-  for (int turn = 0; turn < kRogueTurns && made->is_active && made->tag == tag && unit.endpoint; ++turn) {
+  for (int turn = 0; turn < kRogueTurns && made->is_active && made->tag == tag && unit.carrier; ++turn) {
     fabric_->clock().idle();
     poll(by.unit);
   }

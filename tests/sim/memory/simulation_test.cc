@@ -62,6 +62,13 @@ TEST(Simulation, EverythingHappens) {
   EXPECT_GT(tally.plugged_again, 10u);
 }
 
+TEST(Simulation, EnginesMoveFromMappingToMapping) {
+  const Tally tally = simulate({.seed = 7, .steps = 60'000}, [](std::string_view) {}).tally;
+  EXPECT_GT(tally.moves_done, 200u);
+  EXPECT_GT(tally.moves_cut_off, 10u);
+  EXPECT_GT(tally.moves_cut_off_twice, 0u);
+}
+
 TEST(Simulation, PinsAreMadeRefusedKeptAndTakenBack) {
   const Tally tally = simulate({.seed = 6, .steps = 40'000}, [](std::string_view) {}).tally;
   EXPECT_GT(tally.pins, 100u);

@@ -99,6 +99,7 @@ void World::check_isolation(const Transfer& transfer, const End& end) {
 void World::cut_off(How how, Transfer& transfer, End& end) {
   Unit& unit = units_[transfer.unit];
   if (!transfer.is_cut_off()) ++unit.cut_off;
+  if (transfer.local.region != 0) ++(transfer.is_cut_off() ? tally_.moves_cut_off_twice : tally_.moves_cut_off);
   const bool is_local = &end == &transfer.local;
   const bool is_source = is_local == (transfer.direction == machine::Direction::from_endpoint);
   for (Part& part : transfer.all_parts())

@@ -56,6 +56,8 @@ std::string Tally::text_of_operations() const {
       fmt::format("machines: {}; devices plugged in again {}, set up anew {}\n", episodes, plugged_again, brought_back);
   text += fmt::format("transfers: {} done, {} failed, {} cut off, {} cancelled\n", transfers_done, transfers_failed,
                       transfers_cut_off, transfers_cancelled);
+  text += fmt::format("moves from mapping to mapping: {} done, {} cut off at a side, {} of them at both\n", moves_done,
+                      moves_cut_off, moves_cut_off_twice);
   text += fmt::format("copies: {} direct, {} by way of host memory, {} failed\n", copies_direct, copies_by_host,
                       copies_failed);
   text += "fallbacks:";

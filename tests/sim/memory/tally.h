@@ -76,6 +76,10 @@ struct Tally {
   std::uint64_t pins_taken_back = 0;        // for good
   std::uint64_t pinned_parts_cut_off = 0;
   std::uint64_t pins_outlived = 0;  // the handle was dropped, and a lease held on
+  // By an engine from one mapping to another; cut off at one side, and then or at once at the other.
+  std::uint64_t moves_done = 0;
+  std::uint64_t moves_cut_off = 0;
+  std::uint64_t moves_cut_off_twice = 0;
   std::uint64_t copies_direct = 0;
   std::uint64_t copies_by_host = 0;
   std::uint64_t copies_failed = 0;

@@ -53,11 +53,12 @@ bool World::submit(Transfer& transfer) {
   Unit& unit = units_[transfer.unit];
   std::array<DmaSegment, kMaxParts> segments;
   for (std::uint32_t part = 0; part < transfer.part_count; ++part) segments[part] = transfer.parts[part].end.at;
-  const auto sent = unit.endpoint->submit({.direction = transfer.direction,
-                                           .offset = transfer.local.cells.offset(),
-                                           .bytes = transfer.local.cells.bytes(),
-                                           .memory = std::span(segments).first(transfer.part_count),
-                                           .tag = transfer.tag});
+  const auto sent = unit.carrier->submit({.direction = transfer.direction,
+                                          .offset = transfer.local.cells.offset(),
+                                          .local = transfer.local.at,
+                                          .bytes = transfer.local.cells.bytes(),
+                                          .memory = std::span(segments).first(transfer.part_count),
+                                          .tag = transfer.tag});
   if (!sent) {
     say("({})", name_of(sent.error().code));
     abandon(transfer);
@@ -65,7 +66,7 @@ bool World::submit(Transfer& transfer) {
   }
   ++unit.in_flight;
   if (transfer.is_rogue) ++unit.rogues;
-  if (chance_.chance(0.8)) unit.endpoint->ring();
+  if (chance_.chance(0.8)) unit.carrier->ring();
   return true;
 }
 
@@ -75,9 +76,8 @@ void World::abandon(Transfer& transfer) {
   transfer = {};
 }
 
-// Some cells of what is mapped.
-std::optional<End> World::end_of(SharedMapping& mapping, std::uint32_t most) {
-  const Cells cells = some_cells({0, mapping.cells.count}, most);
+// These cells of what is mapped.
+std::optional<End> World::end_of(SharedMapping& mapping, Cells cells) {
   auto lease = mapping.handle->lease();
   if (lease.has_value() == mapping.is_closed)
     blame(mapping.is_closed ? "a mapping that was taken back gives a lease" : "a live mapping gives no lease");
@@ -110,6 +110,27 @@ std::optional<End> World::end_at_host(std::uint32_t unit, std::uint32_t cells, b
   return std::nullopt;
 }
 
+// What the unit reads from, or writes to, when it reads or writes memory of others: its own; or, if it is an engine, memory of
+// others once more.
+std::optional<End> World::local_end(std::uint32_t unit, Direction direction, std::uint32_t cells) {
+  if (units_[unit].kind == machine::UnitKind::dma_engine && chance_.chance(0.6))
+    if (auto end = end_elsewhere(unit, direction, cells)) return end;
+  const auto local = local_of(units_[unit]);
+  if (!local || local->cells.count < cells) return std::nullopt;
+  return own_end(units_[unit], {local->cells.first + below(local->cells.count - cells + 1), cells});
+}
+
+std::optional<End> World::end_elsewhere(std::uint32_t unit, Direction direction, std::uint32_t cells) {
+  const Direction opposite = direction == Direction::from_endpoint ? Direction::to_endpoint : Direction::from_endpoint;
+  const auto first = below(kMaxSimMappings);
+  for (std::size_t turn = 0; turn < kMaxSimMappings; ++turn) {
+    SharedMapping& mapping = mappings_[(first + turn) % kMaxSimMappings];
+    if (!mapping.handle || mapping.is_closed || mapping.unit != unit || mapping.cells.count < cells) continue;
+    if (allows(mapping.access, opposite)) return end_of(mapping, {below(mapping.cells.count - cells + 1), cells});
+  }
+  return std::nullopt;
+}
+
 Outcome World::transfer(Direction direction) {
   const auto fits = [&](const SharedMapping* one) {
     return one != nullptr && units_[one->unit].is_up() && allows(one->access, direction);
@@ -118,20 +139,20 @@ Outcome World::transfer(Direction direction) {
   for (int draw = 0; draw < 4 && !fits(mapping); ++draw) mapping = some_mapping();
   if (!fits(mapping)) return Outcome::not_then;
   const std::uint32_t unit = mapping->unit;
-  auto end = end_of(*mapping, kMostCells);
+  auto end = end_of(*mapping, some_cells({0, mapping->cells.count}, kMostCells));
   if (!end) return Outcome::refused;
   std::optional<End> second;
   // A command names memory of its own drive or other memory, and not both (NVMe base 2.0, 8.5).
   if (mapping->region_unit != unit && chance_.chance(0.2))
     second = end_at_host(unit, 1 + below(4), direction == Direction::from_endpoint);
-  const auto local = local_of(units_[unit]);
   const std::uint32_t count = end->cells.count + (second ? second->cells.count : 0);
-  if (!local || local->cells.count < count) return Outcome::not_then;
-  Transfer* const made = begin(
-      unit, direction, own_end(units_[unit], {local->cells.first + below(local->cells.count - count + 1), count}));
+  auto local = local_end(unit, direction, count);
+  if (!local) return Outcome::not_then;
+  Transfer* const made = begin(unit, direction, std::move(*local));
   if (made == nullptr) return Outcome::not_then;
-  say("{} cells {}+{}, region {} cells {}+{}{}", units_[unit].name, made->local.cells.first, count, mapping->region,
-      end->cells.first, end->cells.count, second ? " and host memory" : "");
+  say("{}{} cells {}+{}, region {} cells {}+{}{}", units_[unit].name,
+      made->local.region != 0 ? fmt::format(" region {}", made->local.region) : "", made->local.cells.first, count,
+      mapping->region, end->cells.first, end->cells.count, second ? " and host memory" : "");
   if (!add_part(*made, {.end = std::move(*end), .before = {}}) ||
       (second && !add_part(*made, {.end = std::move(*second), .before = {}}))) {
     abandon(*made);

@@ -1,4 +1,4 @@
-// A device of the simulated machine: a drive, or an accelerator. Its model lives as long as the machine; what drives it comes
+// A device of the simulated machine: a drive, an accelerator, or a DMA engine. Its model lives as long as the machine; what drives it comes
 // and goes.
 #pragma once
 #include <cstdint>
@@ -7,8 +7,8 @@
 #include <string>
 
 #include "barter/memory.hpp"
+#include "carrier.h"
 #include "fabric/fabric.h"
-#include "machine/endpoint.h"
 #include "machine/state.h"
 #include "peer/importer.h"
 #include "shadow.h"
@@ -50,7 +50,7 @@ class WatchedImporter final : public peer::Importer {
 struct Unit {
   std::string name;
   Bdf bdf;
-  bool is_drive = true;
+  machine::UnitKind kind = machine::UnitKind::drive;
   bool has_ats = false;
   fabric::Device* model = nullptr;  // the fabric owns it
 
@@ -62,9 +62,9 @@ struct Unit {
   // Destroyed from the last to the first.
   std::unique_ptr<machine::DriveUnit> device;  // null: it is down
   std::unique_ptr<WatchedImporter> importer;
-  std::optional<Region> home;                   // of an accelerator: what its own commands work on
-  pci::DmaBuffer buffer;                        // host memory for its DMA
-  std::unique_ptr<machine::Endpoint> endpoint;  // null: of no more use
+  std::optional<Region> home;        // of an accelerator: what its own commands work on
+  pci::DmaBuffer buffer;             // host memory for its DMA
+  std::unique_ptr<Carrier> carrier;  // null: of no more use
 
   bool is_plugged_in = true;
   bool is_broken = false;    // its queue answered with an error
@@ -76,10 +76,10 @@ struct Unit {
   std::uint8_t owners_mood = 0;            // 0: shares everything; see consent.cc
   std::optional<std::uint64_t> pin_limit;  // of its memory, in bytes
 
-  [[nodiscard]] bool is_up() const { return device != nullptr && endpoint != nullptr && !is_broken; }
+  [[nodiscard]] bool is_up() const { return device != nullptr && carrier != nullptr && !is_broken; }
 };
 
-// What the unit's own commands work on: all of a drive's blocks, an accelerator's home.
+// What the unit's own commands work on: all of a drive's blocks, an accelerator's home, an engine's host memory.
 struct Local {
   std::uint32_t place = 0;
   Cells cells;

@@ -3,10 +3,14 @@
 
 #include "drivers/accelerator/accelerator.h"
 #include "machine/accelerator_endpoint.h"
+#include "machine/dma_engine_unit.h"
 #include "machine/nvme_endpoint.h"
 #include "world.h"
 
 namespace barter::sim {
+
+using machine::UnitKind;
+
 namespace {
 
 constexpr std::uint32_t kQueueDepth = 8;
@@ -29,14 +33,17 @@ std::optional<std::uint32_t> World::some_unit(const std::function<bool(const Uni
 }
 
 std::optional<Local> World::local_of(const Unit& unit) const {
-  if (unit.is_drive) return Local{*unit.media, {0, places_[*unit.media].cells()}};
+  if (unit.kind == UnitKind::drive) return Local{*unit.media, {0, places_[*unit.media].cells()}};
+  if (unit.kind == UnitKind::dma_engine) return Local{unit.host, {0, places_[unit.host].cells()}};
   if (!unit.home) return std::nullopt;
   return Local{*unit.memory,
                {static_cast<std::uint32_t>(unit.home->range().offset / kCellBytes), kHomeBytes / kCellBytes}};
 }
 
 End World::own_end(const Unit& unit, Cells cells) const {
-  return {.place = local_of(unit)->place, .cells = cells, .at = {}, .lease = {}, .id = {}};
+  DmaSegment at;
+  if (unit.kind == UnitKind::dma_engine) at = {unit.buffer.address() + cells.offset(), cells.bytes()};
+  return {.place = local_of(unit)->place, .cells = cells, .at = at, .lease = {}, .id = {}};
 }
 
 bool World::is_guarded(const Unit& importer, std::uint32_t exporter) const {
@@ -66,22 +73,27 @@ Result<void> World::start(std::uint32_t index) {
   if (!function) return fail(function.error());
   peer::DmaDomain& domain = fabric_->domain(unit.bdf);
   const Duration timeout = command_timeout(layout_);
-  auto up = unit.is_drive
+  auto up = unit.kind == UnitKind::drive
                 ? machine::bring_up(*unit.device, machine::NvmeDrive{.function = std::move(*function),
                                                                      .domain = domain,
                                                                      .reserve = {},
                                                                      .options = {.ready_timeout = timeout,
                                                                                  .command_timeout = timeout,
                                                                                  .shutdown_timeout = timeout}})
+            : unit.kind == UnitKind::dma_engine
+                ? machine::bring_up(*unit.device, machine::DmaEngineParts{.function = std::move(*function),
+                                                                          .domain = domain,
+                                                                          .options = {.ready_timeout = timeout,
+                                                                                      .command_timeout = timeout}})
                 : machine::bring_up(*unit.device, machine::AcceleratorParts{.function = std::move(*function),
                                                                             .domain = domain,
                                                                             .options = {.ready_timeout = timeout,
                                                                                         .command_timeout = timeout}});
   if (!up) return up;
-  auto endpoint = unit.device->driver->open_endpoint(kQueueDepth);
-  if (!endpoint) return fail(endpoint.error());
-  unit.endpoint = std::move(*endpoint);
-  auto buffer = unit.endpoint->allocate(kCellsInBuffer * kCellBytes);
+  auto carrier = Carrier::open(*unit.device, kQueueDepth);
+  if (!carrier) return fail(carrier.error());
+  unit.carrier = std::move(*carrier);
+  auto buffer = unit.carrier->allocate(kCellsInBuffer * kCellBytes);
   if (!buffer) return fail(buffer.error());
   unit.buffer = std::move(*buffer);
   places_[unit.host].lies_at(unit.buffer.bytes());
@@ -104,7 +116,7 @@ Result<void> World::start(std::uint32_t index) {
   const std::span<std::byte> bytes = exporter.cpu_bytes({0, exporter.size_bytes()});
   Place& memory = places_[*unit.memory];
   if (!memory.exists() && !bytes.empty()) memory.lies_at(bytes);
-  if (unit.is_drive) return {};
+  if (unit.kind == UnitKind::drive) return {};
   auto home = exchange_->allocate(exporter, kHomeBytes);
   if (!home) return fail(home.error());
   unit.home.emplace(std::move(*home));
@@ -112,8 +124,8 @@ Result<void> World::start(std::uint32_t index) {
 }
 
 // No command of it touches memory any more when this returns.
-void World::stop_endpoint(std::uint32_t index) {
-  units_[index].endpoint.reset();
+void World::stop_carrier(std::uint32_t index) {
+  units_[index].carrier.reset();
   cancel(index);
 }
 
@@ -121,12 +133,12 @@ void World::take_down(std::uint32_t index) {
   Unit& unit = units_[index];
   if (!unit.device) return;
   const bool revoke_first = chance_.chance(0.5);
-  if (!revoke_first) stop_endpoint(index);
+  if (!revoke_first) stop_carrier(index);
   if (unit.device->exporter && exchange_) take_back_all(How::withdraw, index, some_deadline());
   unit.home.reset();
   if (unit.is_known && exchange_) remove_importer(index, some_deadline());
   unit.is_known = false;
-  stop_endpoint(index);
+  stop_carrier(index);
   places_[unit.host].lies_at({});
   unit.buffer = {};
   if (unit.device->importer) {
@@ -148,9 +160,9 @@ void World::take_down(std::uint32_t index) {
 void World::drive(std::uint32_t index) {
   Unit& unit = units_[index];
   if (unit.is_stubborn) return;
-  if (unit.endpoint && !unit.is_broken) poll(index);
+  if (unit.carrier && !unit.is_broken) poll(index);
   // What never completes is cancelled, by stopping the queue.
-  if (unit.endpoint && unit.is_broken) stop_endpoint(index);
+  if (unit.carrier && unit.is_broken) stop_carrier(index);
 }
 
 // A reset has cleared the device's memory: that is what must be there now.

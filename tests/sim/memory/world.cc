@@ -163,7 +163,7 @@ Outcome World::dispatch(Kind kind) {
 void World::let_pass() {
   for (std::uint32_t time = below(6); time > 0; --time) fabric_->clock().idle();
   for (std::uint32_t unit = 0; unit < units_.size(); ++unit)
-    if (units_[unit].in_flight > 0 && units_[unit].endpoint && chance_.chance(0.5)) poll(unit);
+    if (units_[unit].in_flight > 0 && units_[unit].carrier && chance_.chance(0.5)) poll(unit);
   look_after_copies();
 }
 
@@ -224,7 +224,7 @@ void World::end() {
   // An Exchange that goes revokes everything; the devices must be there for it until then.
   if (exchange_first) {
     for (std::uint32_t unit = 0; unit < units_.size(); ++unit)
-      if (units_[unit].device) stop_endpoint(unit);
+      if (units_[unit].device) stop_carrier(unit);
     exchange_.reset();
   }
   for (Copy& copy : copies_) end_copy(copy);

@@ -1,4 +1,4 @@
-// One simulated machine: drives and accelerators that share memory, transfers in flight, owners that change their minds, and
+// One simulated machine: drives, accelerators and a DMA engine that share memory, transfers in flight, owners that change their minds, and
 // things that go wrong. Each step does one random thing and then compares every byte with the shadow.
 //
 // The files: build.cc builds it, world.cc steps, units.cc brings devices up and down, transfers.cc starts transfers and
@@ -55,7 +55,7 @@ class World {
 
   // build.cc
   [[nodiscard]] Result<void> build();
-  [[nodiscard]] Result<void> plug(const std::string& name, bool is_drive, bool has_memory);
+  [[nodiscard]] Result<void> plug(const std::string& name, machine::UnitKind kind, bool has_memory);
   void choose_layout();
 
   // world.cc
@@ -77,7 +77,7 @@ class World {
   void bring_up(std::uint32_t unit);
   [[nodiscard]] Result<void> start(std::uint32_t unit);
   void take_down(std::uint32_t unit);
-  void stop_endpoint(std::uint32_t unit);
+  void stop_carrier(std::uint32_t unit);
   void drive(std::uint32_t unit);  // what the importer does when it is waited for
   void was_wiped(std::uint32_t unit);
   [[nodiscard]] std::optional<std::uint32_t> some_unit(const std::function<bool(const Unit&)>& fits);
@@ -152,7 +152,9 @@ class World {
   [[nodiscard]] bool add_part(Transfer& transfer, Part part);
   [[nodiscard]] bool submit(Transfer& transfer);
   void abandon(Transfer& transfer);
-  [[nodiscard]] std::optional<End> end_of(SharedMapping& mapping, std::uint32_t most);
+  [[nodiscard]] std::optional<End> end_of(SharedMapping& mapping, Cells cells);
+  [[nodiscard]] std::optional<End> local_end(std::uint32_t unit, machine::Direction direction, std::uint32_t cells);
+  [[nodiscard]] std::optional<End> end_elsewhere(std::uint32_t unit, machine::Direction direction, std::uint32_t cells);
   [[nodiscard]] std::optional<End> end_at_host(std::uint32_t unit, std::uint32_t cells, bool is_written);
   [[nodiscard]] std::uint32_t unit_of_memory(std::uint32_t place) const;
 

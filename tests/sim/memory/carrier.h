@@ -1,0 +1,37 @@
+// What a unit carries transfers out with: an endpoint, which has one of the two sides itself, or a channel of an engine, which
+// is told both.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "machine/endpoint.h"
+#include "machine/state.h"
+
+namespace barter::sim {
+
+class Carrier {
+ public:
+  virtual ~Carrier() = default;
+  struct Order {
+    machine::Direction direction = machine::Direction::from_endpoint;
+    std::uint64_t offset = 0;            // of the local side, in an endpoint
+    DmaSegment local;                    // the local side, for an engine
+    std::uint64_t bytes = 0;             // of either side
+    std::span<const DmaSegment> memory;  // the other side
+    std::uint64_t tag = 0;
+  };
+  [[nodiscard]] virtual Result<void> submit(const Order& order) = 0;
+  virtual void ring() = 0;
+  [[nodiscard]] virtual Result<std::size_t> poll(std::span<machine::PieceResult> results) = 0;
+  [[nodiscard]] virtual std::string describe(std::uint16_t status) const = 0;
+  // Host memory for its DMA.
+  [[nodiscard]] virtual Result<pci::DmaBuffer> allocate(std::uint64_t bytes) = 0;
+
+  // The unit is up, and outlives it.
+  [[nodiscard]] static Result<std::unique_ptr<Carrier>> open(machine::DriveUnit& unit, std::uint32_t depth);
+};
+
+}  // namespace barter::sim

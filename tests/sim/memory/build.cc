@@ -83,6 +83,7 @@ void World::choose_layout() {
   layout_.ats = layout_.iommu && chance_.chance(0.3);
   layout_.direct_translated = layout_.ats && chance_.chance(0.5);
   layout_.turns = chance_.chance(0.9);
+  layout_.linked = chance_.chance(0.7);
   layout_.calm = chance_.chance(0.15);
   const auto rate = [&](double most) { return chance_.chance(0.4) && !layout_.calm ? most * below(100) / 100 : 0; };
   layout_.lost = rate(0.002);
@@ -93,23 +94,27 @@ void World::choose_layout() {
   layout_.ignored = layout_.ats ? rate(0.1) : 0;
   layout_.unplug = rate(0.00003);
   layout_.link_down = rate(0.00003);
+  layout_.wire_breaks = layout_.linked ? rate(0.0001) : 0;
   // What is broken on purpose must have its chance to show.
   if (broken_ == Break::iommu_keeps_mapping) layout_.iommu = layout_.acs = layout_.one_switch = layout_.turns = true;
   if (broken_ == Break::iommu_keeps_mapping) layout_.ats = layout_.direct_translated = false;
   if (broken_ == Break::isolation_does_nothing) layout_.iommu = layout_.acs = layout_.ats = false;
+  if (broken_ == Break::link_keeps_grant) layout_.linked = true;
   if (broken_ != Break::none) layout_.calm = false;
   flip_at_ = broken_ == Break::byte_flips ? 1 + chance_.below(200) : 0;
 }
 
 std::string World::setup() const {
   return fmt::format(
-      "{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, drives' commands "
+      "{}{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, drives' "
+      "commands "
       "never completed {:.4f}, late {:.2f}, unplug {:.6f}, "
-      "link down {:.6f}",
+      "link down {:.6f}, links between accelerators {:.6f}",
       layout_.one_switch ? "one switch" : "root ports", layout_.acs ? ", ACS" : "",
       layout_.direct_translated ? ", translated pass" : "", layout_.ats ? ", ATS" : "", layout_.iommu ? ", IOMMU" : "",
-      layout_.turns ? "" : ", no way through the root complex", layout_.lost, layout_.poisoned, layout_.late,
-      layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug, layout_.link_down);
+      layout_.linked ? ", linked" : "", layout_.turns ? "" : ", no way through the root complex", layout_.lost,
+      layout_.poisoned, layout_.late, layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug,
+      layout_.link_down, layout_.wire_breaks);
 }
 
 Result<void> World::plug(const std::string& name, UnitKind kind, bool has_memory) {
@@ -131,8 +136,10 @@ Result<void> World::plug(const std::string& name, UnitKind kind, bool has_memory
     return fabric_->plug(name, std::move(*device));
   }
   if (kind == UnitKind::accelerator) {
-    auto device = devices::accelerator::create_accelerator(
-        {.memory_bytes = kAcceleratorBytes, .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
+    auto device = devices::accelerator::create_accelerator({.memory_bytes = kAcceleratorBytes,
+                                                            .links = 1,
+                                                            .unit = places_.size(),
+                                                            .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
     if (!device) return fail(device.error());
     unit.model = device->get();
     return fabric_->plug(name, std::move(*device));
@@ -171,6 +178,9 @@ Result<void> World::build() {
   units_.reserve(std::size(kUnits));
   for (const UnitPlan& plan : kUnits)
     if (auto plugged = plug(plan.name, plan.kind, plan.has_memory); !plugged) return plugged;
+  if (layout_.linked)
+    if (auto joined = devices::accelerator::connect({*units_[3].model, 0}, {*units_[4].model, 0}); !joined)
+      return joined;
   auto watch_device = std::make_unique<fabric::ScratchDevice>(4096);
   watch_device->on_step = [this] { return watch(); };
   if (auto plugged = fabric_->plug(kWatch, std::move(watch_device)); !plugged) return plugged;
@@ -183,6 +193,7 @@ Result<void> World::build() {
       std::make_unique<peer::Exchange>(fabric_->clock(), [topology = std::move(*topology)](Bdf client, Bdf provider) {
         return machine::wire_route(topology, client, provider);
       });
+  if (auto added = exchange_->add(links_); !added) return added;
   for (std::uint32_t unit = 0; unit < units_.size(); ++unit) bring_up(unit);
   return {};
 }

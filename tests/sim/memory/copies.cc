@@ -94,7 +94,8 @@ std::optional<End> World::end_of_copy(Copy& copy, Leg leg) {
              .at = at,
              .lease = std::move(*lease),
              .id = mapping.state().id(),
-             .region = copy.region};
+             .region = copy.region,
+             .is_guarded = is_guarded(mapping.route())};
 }
 
 bool World::start_leg(std::uint32_t index, Leg leg) {

@@ -42,6 +42,7 @@ void World::poll(std::uint32_t index) {
       blame(fmt::format("a transfer of {} failed, and nothing had gone wrong: {}", unit.name,
                         unit.carrier->describe(results[at].status)));
     ++(results[at].ok() ? tally_.transfers_done : tally_.transfers_failed);
+    if (is_by_link(transfer)) ++(results[at].ok() ? tally_.done_by_link : tally_.failed_by_link);
     finish(transfer, results[at].ok());
   }
 }

@@ -27,7 +27,8 @@ constexpr BreakName kBreaks[] = {{"iommu_keeps_mapping", Break::iommu_keeps_mapp
                                  {"isolation_does_nothing", Break::isolation_does_nothing},
                                  {"byte_flips", Break::byte_flips},
                                  {"importer_hangs", Break::importer_hangs},
-                                 {"report_forgets_late", Break::report_forgets_late}};
+                                 {"report_forgets_late", Break::report_forgets_late},
+                                 {"link_keeps_grant", Break::link_keeps_grant}};
 
 std::optional<std::uint64_t> number(std::string_view text) {
   std::uint64_t value = 0;

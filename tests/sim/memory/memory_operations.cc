@@ -136,11 +136,13 @@ Outcome World::map() {
            .unit = *importer,
            .access = options.access,
            .hold = options.hold,
+           .is_guarded = is_guarded(mapping->route()),
            .cells = region->cells.part(cells.first, cells.count),
            .at = lease->segments()[0],
            .id = mapping->state().id()};
   free->handle.emplace(std::move(*mapping));
   if (options.hold == Hold::pinned) hold_pinned(*free);
+  if (free->handle->route() == Route::link) ++tally_.mapped_by_link;
   return Outcome::done;
 }
 

@@ -14,20 +14,26 @@ constexpr int kRogueTurns = 2000;
 }  // namespace
 
 // Is this an address that the unit may use for something now? The IOMMU gives addresses out again.
-bool World::is_known_address(std::uint32_t unit, DmaSegment at) {
+bool World::is_known_address(std::uint32_t unit, DmaSegment at, std::optional<peer::MappingId> except) {
   const auto overlaps = [&](DmaSegment other) {
+    if ((other.kind == SegmentKind::link) != (at.kind == SegmentKind::link)) return false;
     const std::uint64_t start = other.address.value & ~std::uint64_t{4095};
     const std::uint64_t end = (other.address.value + other.bytes + 4095) & ~std::uint64_t{4095};
     return at.address.value < end && start < at.address.value + at.bytes;
   };
   for (const SharedMapping& mapping : mappings_)
-    if (mapping.handle && mapping.unit == unit && !mapping.is_closed && overlaps(mapping.at)) return true;
+    if (mapping.handle && mapping.unit == unit && !mapping.is_closed && mapping.id != except && overlaps(mapping.at))
+      return true;
   for (const LooseLease& lease : leases_)
-    if (lease.region != 0 && lease.region != kTakenBack && lease.unit == unit && overlaps(lease.at)) return true;
+    if (lease.region != 0 && lease.region != kTakenBack && lease.unit == unit && lease.id != except &&
+        overlaps(lease.at))
+      return true;
   bool is_in_flight = false;  // the whole mapping lives as long as its leases
   for (Transfer& transfer : transfers_)
     if (transfer.unit == unit)
-      transfer.each_held([&](const End& end) { is_in_flight = is_in_flight || overlaps(end.lease.segments()[0]); });
+      transfer.each_held([&](const End& end) {
+        is_in_flight = is_in_flight || (end.id != except && overlaps(end.lease.segments()[0]));
+      });
   if (is_in_flight) return true;
   for (const Copy& copy : copies_)
     for (const auto* mapping : {&copy.write, &copy.read})
@@ -54,8 +60,10 @@ Outcome World::rogue() {
 
 Outcome World::wrong_access() {
   const SharedMapping* const mapping = some_mapping();
-  if (mapping == nullptr || mapping->is_closed || mapping->access == Access::read_write ||
-      !is_guarded(units_[mapping->unit], mapping->region_unit))
+  if (mapping == nullptr || mapping->is_closed || mapping->access == Access::read_write || !mapping->is_guarded)
+    return Outcome::not_then;
+  // Who has two rights by a link has both of them by the same address.
+  if (mapping->at.kind == SegmentKind::link && is_known_address(mapping->unit, mapping->at, mapping->id))
     return Outcome::not_then;
   const StaleAddress by = {
       .unit = mapping->unit, .at = mapping->at, .place = *units_[mapping->region_unit].memory, .cells = mapping->cells};
@@ -83,7 +91,8 @@ Outcome World::rogue(const StaleAddress& by, Direction direction) {
     fabric_->clock().idle();
     poll(by.unit);
   }
-  if (!made->is_active) check_rogue(unit, faults);
+  if (!made->is_active && by.at.kind != SegmentKind::link) check_rogue(unit, faults);
+  if (!made->is_active && by.at.kind == SegmentKind::link) ++tally_.rogues_by_link;
   return Outcome::refused;
 }
 

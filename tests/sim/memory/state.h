@@ -31,11 +31,12 @@ struct Layout {
   bool direct_translated = false;  // but what is translated
   bool ats = false;
   bool iommu = false;
-  bool turns = true;  // the root complex turns peer requests around
-  bool calm = false;  // nothing goes wrong
+  bool turns = true;    // the root complex turns peer requests around
+  bool linked = false;  // a link joins the accelerators
+  bool calm = false;    // nothing goes wrong
   double lost = 0, poisoned = 0, late = 0, ignored = 0;
   double unfinished = 0, disordered = 0;  // of drives' commands: done and never completed, and completed late
-  double unplug = 0, link_down = 0;       // for each time that the machine gets on
+  double unplug = 0, link_down = 0, wire_breaks = 0;  // for each time that the machine gets on
 };
 
 struct SharedRegion {
@@ -55,7 +56,8 @@ struct SharedMapping {
   std::uint32_t unit = 0;  // the importer
   Access access = Access::read;
   Hold hold = Hold::dynamic;
-  Cells cells;  // of the region's unit's memory
+  bool is_guarded = false;  // what was taken back can't be reached, whatever the importer does
+  Cells cells;              // of the region's unit's memory
   DmaSegment at;
   peer::MappingId id;
   bool is_closed = false;
@@ -69,6 +71,7 @@ struct End {
   Lease lease;               // none: the unit's own memory, the host's, or an address that was taken back
   peer::MappingId id;        // of the mapping that the lease is of
   std::uint64_t region = 0;  // 0: there is no lease
+  bool is_guarded = false;   // as of the mapping
   bool is_cut_off = false;
 };
 

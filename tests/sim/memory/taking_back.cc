@@ -6,11 +6,6 @@
 
 namespace barter::sim {
 
-std::uint32_t World::unit_of_memory(std::uint32_t place) const {
-  const auto found = std::ranges::find_if(units_, [&](const Unit& unit) { return unit.memory == place; });
-  return static_cast<std::uint32_t>(found - units_.begin());
-}
-
 // Whoever holds a lease of what is concerned, in bits.
 std::uint32_t World::keeping(const Concerns& concerns) {
   std::uint32_t units = 0;
@@ -90,7 +85,7 @@ void World::close(const Concerns& concerns) {
 
 void World::check_isolation(const Transfer& transfer, const End& end) {
   const Unit& unit = units_[transfer.unit];
-  if (is_guarded(unit, unit_of_memory(end.place)) || !unit.is_plugged_in) return;
+  if (end.is_guarded || !unit.is_plugged_in) return;
   if (unit.importer && !unit.importer->was_isolated())
     blame(fmt::format("{} was late, no IOMMU guards its way, and it was not cut off from all memory", unit.name));
 }
@@ -105,10 +100,11 @@ void World::cut_off(How how, Transfer& transfer, End& end) {
   for (Part& part : transfer.all_parts())
     if (is_local || &part.end == &end) cut_off(how, transfer, part, is_source);
   if (std::ranges::count(pins_, end.id, &Pin::id) != 0) ++tally_.pinned_parts_cut_off;
+  if (end.at.kind == SegmentKind::link) ++tally_.cut_off_by_link;
   end.is_cut_off = true;
   Place& place = places_[end.place];
   is_source ? place.end_read(end.cells) : place.end_write(end.cells);
-  if (stale_count_ < kMaxStale && is_guarded(unit, unit_of_memory(end.place)))
+  if (stale_count_ < kMaxStale && end.is_guarded)
     stale_[stale_count_++] = {.unit = transfer.unit, .at = end.at, .place = end.place, .cells = end.cells};
 }
 

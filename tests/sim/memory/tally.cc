@@ -6,10 +6,10 @@ namespace barter::sim {
 
 std::string_view name_of(Kind kind) {
   static constexpr std::array<std::string_view, kKinds> kNames = {
-      "allocate",     "drop_region",     "map",   "drop_mapping", "lease",      "drop_lease", "read",   "write",
-      "read_to_host", "write_from_host", "copy",  "cpu_write",    "cpu_read",   "invalidate", "revoke", "revoke_all",
-      "forged_id",    "stale_lease",     "rogue", "consent",      "limit_pins", "mood",       "unplug", "link_down",
-      "bring_back",   "let_pass"};
+      "allocate",     "drop_region",     "map",     "drop_mapping", "lease",      "drop_lease", "read",   "write",
+      "read_to_host", "write_from_host", "copy",    "cpu_write",    "cpu_read",   "invalidate", "revoke", "revoke_all",
+      "forged_id",    "stale_lease",     "rogue",   "consent",      "limit_pins", "mood",       "unplug", "link_down",
+      "break_link",   "bring_back",      "let_pass"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -58,6 +58,11 @@ std::string Tally::text_of_operations() const {
                       transfers_cut_off, transfers_cancelled);
   text += fmt::format("moves from mapping to mapping: {} done, {} cut off at a side, {} of them at both\n", moves_done,
                       moves_cut_off, moves_cut_off_twice);
+  text += fmt::format(
+      "by links: {} mapped; {} transfers done, {} failed, {} cut off, {} refused that had no right to; {} breaks, "
+      "with {} transfers in flight\n",
+      mapped_by_link, done_by_link, failed_by_link, cut_off_by_link, rogues_by_link, wire_breaks,
+      in_flight_by_broken_wire);
   text += fmt::format("copies: {} direct, {} by way of host memory, {} failed\n", copies_direct, copies_by_host,
                       copies_failed);
   text += "fallbacks:";

@@ -36,6 +36,7 @@ enum class Kind : std::uint8_t {
   mood,  // an importer begins or ceases to ignore what it is told
   unplug,
   link_down,
+  break_link,  // between accelerators
   bring_back,
   let_pass,  // time goes by
 };
@@ -80,6 +81,14 @@ struct Tally {
   std::uint64_t moves_done = 0;
   std::uint64_t moves_cut_off = 0;
   std::uint64_t moves_cut_off_twice = 0;
+  // By links between accelerators.
+  std::uint64_t mapped_by_link = 0;
+  std::uint64_t done_by_link = 0;
+  std::uint64_t failed_by_link = 0;
+  std::uint64_t cut_off_by_link = 0;
+  std::uint64_t rogues_by_link = 0;
+  std::uint64_t wire_breaks = 0;
+  std::uint64_t in_flight_by_broken_wire = 0;
   std::uint64_t copies_direct = 0;
   std::uint64_t copies_by_host = 0;
   std::uint64_t copies_failed = 0;

@@ -90,7 +90,8 @@ std::optional<End> World::end_of(SharedMapping& mapping, Cells cells) {
              .at = at,
              .lease = std::move(*lease),
              .id = mapping.id,
-             .region = mapping.region};
+             .region = mapping.region,
+             .is_guarded = mapping.is_guarded};
 }
 
 std::optional<End> World::end_at_host(std::uint32_t unit, std::uint32_t cells, bool is_written) {
@@ -113,7 +114,7 @@ std::optional<End> World::end_at_host(std::uint32_t unit, std::uint32_t cells, b
 // What the unit reads from, or writes to, when it reads or writes memory of others: its own; or, if it is an engine, memory of
 // others once more.
 std::optional<End> World::local_end(std::uint32_t unit, Direction direction, std::uint32_t cells) {
-  if (units_[unit].kind == machine::UnitKind::dma_engine && chance_.chance(0.6))
+  if (units_[unit].kind == machine::UnitKind::dma_engine && chance_.chance(0.9))
     if (auto end = end_elsewhere(unit, direction, cells)) return end;
   const auto local = local_of(units_[unit]);
   if (!local || local->cells.count < cells) return std::nullopt;

@@ -23,6 +23,7 @@ enum class Break : std::uint8_t {
   byte_flips,              // somewhere, once
   importer_hangs,          // invalidating waits for something that never comes
   report_forgets_late,     // a revocation does not tell who was late
+  link_keeps_grant,        // what was reached by a link still is
 };
 
 // The importer that the Exchange sees: the driver's own, and a place to break things.
@@ -32,6 +33,7 @@ class WatchedImporter final : public peer::Importer {
 
   [[nodiscard]] Bdf function() const override { return real_.function(); }
   [[nodiscard]] peer::DmaDomain& domain() override;
+  [[nodiscard]] bool takes_link_addresses() const override { return real_.takes_link_addresses(); }
   void invalidate(peer::MappingId mapping) override { real_.invalidate(mapping); }
   void make_progress() override;
   [[nodiscard]] Result<void> isolate() override;

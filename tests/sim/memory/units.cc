@@ -46,10 +46,8 @@ End World::own_end(const Unit& unit, Cells cells) const {
   return {.place = local_of(unit)->place, .cells = cells, .at = at, .lease = {}, .id = {}};
 }
 
-bool World::is_guarded(const Unit& importer, std::uint32_t exporter) const {
-  if (!layout_.iommu) return false;
-  const peer::RouteAnswer route = exchange_->route(importer.bdf, units_[exporter].bdf);
-  return layout_.ats || route.write != Route::bus_address;
+bool World::is_guarded(Route route) const {
+  return route == Route::link || (layout_.iommu && (layout_.ats || route != Route::bus_address));
 }
 
 // Brings the device's driver up and makes both known. Nothing half-done is left when it fails.
@@ -62,6 +60,7 @@ void World::bring_up(std::uint32_t index) {
     return;
   }
   unit.in_flight = unit.cut_off = unit.rogues = 0;
+  if (unit.kind == UnitKind::accelerator) links_.find(units_);
 }
 
 Result<void> World::start(std::uint32_t index) {
@@ -146,8 +145,10 @@ void World::take_down(std::uint32_t index) {
     unit.device->importer->on_invalidate({});
   }
   if (unit.device->exporter) unit.device->exporter->on_request({});
+  if (unit.kind == UnitKind::accelerator && !links_.forget()) blame("a mapping by a link outlives its device");
   unit.importer.reset();
   unit.device.reset();
+  if (unit.kind == UnitKind::accelerator) links_.find(units_);
   // Addresses that it knew mean nothing any more.
   for (std::size_t at = 0; at < stale_count_;)
     if (stale_[at].unit == index)
@@ -193,9 +194,15 @@ Outcome World::link_down() {
   if (link_down_at_ || layout_.calm) return Outcome::not_then;
   link_down_at_ = below(units_.size());
   say("{}", units_[*link_down_at_].name);
-  link_returns_ = fabric_->clock().now() + std::chrono::microseconds(1 + below(200));
-  fabric_->set_link(units_[*link_down_at_].bdf, false);
+  drop_link(chance_);
   return Outcome::done;
+}
+
+// Mostly for less time than anybody waits for an answer.
+void World::drop_link(base::Random& chance) {
+  const std::uint64_t most = chance.chance(0.15) ? 10'000 : 200;
+  link_returns_ = fabric_->clock().now() + std::chrono::microseconds(1 + chance.below(most));
+  fabric_->set_link(units_[*link_down_at_].bdf, false);
 }
 
 // A device that is of no more use is taken down, plugged in again if need be, reset, and set up anew. Now and then one that

@@ -14,7 +14,7 @@ constexpr std::uint64_t kMaxVisitsInStep = 5'000'000;
 }  // namespace
 
 World::World(std::uint64_t seed, Break broken, Tally& tally)
-    : chance_(seed), mishaps_(seed ^ 0x5eed), seed_(seed), broken_(broken), tally_(tally) {}
+    : chance_(seed), mishaps_(seed ^ 0x5eed), seed_(seed), broken_(broken), tally_(tally), links_(broken) {}
 
 std::unique_ptr<World> World::create(std::uint64_t seed, Break broken, Tally& tally) {
   std::unique_ptr<World> world(new World(seed, broken, tally));
@@ -62,12 +62,19 @@ bool World::watch() {
       fabric_->remove(unit.bdf);
     }
   }
+  if (wire_returns_ && fabric_->clock().now() >= *wire_returns_) {
+    wire_returns_.reset();
+    set_wire(true);
+  }
+  if (layout_.wire_breaks > 0 && !wire_returns_ && mishaps_.chance(layout_.wire_breaks)) {
+    say("(the link between the accelerators breaks)");
+    break_wire(mishaps_);
+  }
   if (layout_.link_down > 0 && !link_down_at_ && mishaps_.chance(layout_.link_down)) {
     link_down_at_ = static_cast<std::uint32_t>(mishaps_.below(units_.size()));
-    link_returns_ = fabric_->clock().now() + std::chrono::microseconds(1 + mishaps_.below(200));
     ++tally_.kinds[static_cast<std::size_t>(Kind::link_down)].done;
     say("(the link of {} drops)", units_[*link_down_at_].name);
-    fabric_->set_link(units_[*link_down_at_].bdf, false);
+    drop_link(mishaps_);
   }
   return false;
 }
@@ -89,8 +96,9 @@ constexpr Weight kWeights[] = {{Kind::allocate, 40},     {Kind::drop_region, 12}
                                {Kind::forged_id, 8},     {Kind::stale_lease, 8},
                                {Kind::rogue, 12},        {Kind::consent, 10},
                                {Kind::limit_pins, 6},    {Kind::mood, 10},
-                               {Kind::unplug, 1},        {Kind::link_down, 1},
-                               {Kind::bring_back, 10},   {Kind::let_pass, 126}};
+                               {Kind::unplug, 1},        {Kind::break_link, 3},
+                               {Kind::link_down, 1},     {Kind::bring_back, 10},
+                               {Kind::let_pass, 126}};
 
 constexpr std::uint32_t total_weight() {
   std::uint32_t total = 0;
@@ -150,6 +158,8 @@ Outcome World::dispatch(Kind kind) {
       return unplug();
     case Kind::link_down:
       return link_down();
+    case Kind::break_link:
+      return break_link();
     case Kind::bring_back:
       return bring_back();
     case Kind::let_pass:

@@ -1,7 +1,7 @@
 // One simulated machine: drives, accelerators and a DMA engine that share memory, transfers in flight, owners that change their minds, and
 // things that go wrong. Each step does one random thing and then compares every byte with the shadow.
 //
-// The files: build.cc builds it, world.cc steps, units.cc brings devices up and down, transfers.cc starts transfers and
+// The files: build.cc builds it, world.cc steps, units.cc brings devices up and down, links.cc is what joins accelerators, transfers.cc starts transfers and
 // endings.cc sees what came of them, rogues.cc is who has no right, copies.cc chains transfers, memory_operations.cc, pins.cc,
 // consent.cc and taking_back.cc do what owners and importers do.
 #pragma once
@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "fabric/fabric.h"
 #include "fabric/scratch_device.h"
+#include "links.h"
 #include "machine/endpoint.h"
 #include "peer/exchange.h"
 #include "peer/fallback.h"
@@ -85,9 +86,16 @@ class World {
   [[nodiscard]] End own_end(const Unit& unit, Cells cells) const;
   [[nodiscard]] Outcome unplug();
   [[nodiscard]] Outcome link_down();
+  void drop_link(base::Random& chance);
   [[nodiscard]] Outcome bring_back();
   [[nodiscard]] Outcome change_mood();
-  [[nodiscard]] bool is_guarded(const Unit& importer, std::uint32_t exporter) const;
+  [[nodiscard]] bool is_guarded(Route route) const;
+
+  // links.cc
+  [[nodiscard]] Outcome break_link();
+  void break_wire(base::Random& chance);
+  void set_wire(bool works);
+  [[nodiscard]] static bool is_by_link(const Transfer& transfer);
 
   // consent.cc
   [[nodiscard]] Answer decide(std::uint32_t unit, const Request& request);
@@ -156,7 +164,6 @@ class World {
   [[nodiscard]] std::optional<End> local_end(std::uint32_t unit, machine::Direction direction, std::uint32_t cells);
   [[nodiscard]] std::optional<End> end_elsewhere(std::uint32_t unit, machine::Direction direction, std::uint32_t cells);
   [[nodiscard]] std::optional<End> end_at_host(std::uint32_t unit, std::uint32_t cells, bool is_written);
-  [[nodiscard]] std::uint32_t unit_of_memory(std::uint32_t place) const;
 
   // endings.cc
   void poll(std::uint32_t unit);
@@ -172,7 +179,8 @@ class World {
   [[nodiscard]] Outcome rogue(const StaleAddress& by, machine::Direction direction);
   void check_rogue(const Unit& unit, std::uint64_t faults_before);
   [[nodiscard]] Outcome wrong_access();
-  [[nodiscard]] bool is_known_address(std::uint32_t unit, DmaSegment at);
+  // By anything but one mapping, if its id is given.
+  [[nodiscard]] bool is_known_address(std::uint32_t unit, DmaSegment at, std::optional<peer::MappingId> except = {});
 
   // copies.cc
   [[nodiscard]] Outcome start_copy();
@@ -208,9 +216,11 @@ class World {
   std::vector<Place> places_;
   std::unique_ptr<fabric::Fabric> fabric_;
   std::vector<Unit> units_;
+  Links links_;
   std::unique_ptr<peer::Exchange> exchange_;
   std::optional<std::uint32_t> link_down_at_;  // the unit; one at a time
   base::TimePoint link_returns_{};
+  std::optional<base::TimePoint> wire_returns_;  // between the accelerators; none: it works
 
   std::array<SharedRegion, kMaxRegions> regions_;
   std::array<SharedMapping, kMaxSimMappings> mappings_;

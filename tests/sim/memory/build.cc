@@ -7,6 +7,7 @@
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
 #include "machine/wire_route.h"
+#include "peer/host_pages.h"
 #include "topology/description.h"
 #include "world.h"
 
@@ -83,6 +84,7 @@ void World::choose_layout() {
   layout_.ats = layout_.iommu && chance_.chance(0.3);
   layout_.direct_translated = layout_.ats && chance_.chance(0.5);
   layout_.turns = chance_.chance(0.9);
+  layout_.managed = chance_.chance(0.6);
   layout_.linked = chance_.chance(0.7);
   layout_.calm = chance_.chance(0.15);
   const auto rate = [&](double most) { return chance_.chance(0.4) && !layout_.calm ? most * below(100) / 100 : 0; };
@@ -95,6 +97,7 @@ void World::choose_layout() {
   layout_.unplug = rate(0.00003);
   layout_.link_down = rate(0.00003);
   layout_.wire_breaks = layout_.linked ? rate(0.0001) : 0;
+  layout_.touches = layout_.managed ? 0.003 * below(100) / 100 : 0;
   // What is broken on purpose must have its chance to show.
   if (broken_ == Break::iommu_keeps_mapping) layout_.iommu = layout_.acs = layout_.one_switch = layout_.turns = true;
   if (broken_ == Break::iommu_keeps_mapping) layout_.ats = layout_.direct_translated = false;
@@ -106,15 +109,15 @@ void World::choose_layout() {
 
 std::string World::setup() const {
   return fmt::format(
-      "{}{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, drives' "
+      "{}{}{}{}{}{}{}{}; rates: lost {:.4f}, poisoned {:.4f}, late {:.4f}, ignored invalidations {:.2f}, drives' "
       "commands "
       "never completed {:.4f}, late {:.2f}, unplug {:.6f}, "
       "link down {:.6f}, links between accelerators {:.6f}",
       layout_.one_switch ? "one switch" : "root ports", layout_.acs ? ", ACS" : "",
       layout_.direct_translated ? ", translated pass" : "", layout_.ats ? ", ATS" : "", layout_.iommu ? ", IOMMU" : "",
-      layout_.linked ? ", linked" : "", layout_.turns ? "" : ", no way through the root complex", layout_.lost,
-      layout_.poisoned, layout_.late, layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug,
-      layout_.link_down, layout_.wire_breaks);
+      layout_.linked ? ", linked" : "", layout_.managed ? ", managed memory" : "",
+      layout_.turns ? "" : ", no way through the root complex", layout_.lost, layout_.poisoned, layout_.late,
+      layout_.ignored, layout_.unfinished, layout_.disordered, layout_.unplug, layout_.link_down, layout_.wire_breaks);
 }
 
 Result<void> World::plug(const std::string& name, UnitKind kind, bool has_memory) {
@@ -189,13 +192,15 @@ Result<void> World::build() {
 
   auto topology = Topology::build(fabric_->topology());
   if (!topology) return fail(topology.error());
-  exchange_ =
-      std::make_unique<peer::Exchange>(fabric_->clock(), [topology = std::move(*topology)](Bdf client, Bdf provider) {
-        return machine::wire_route(topology, client, provider);
-      });
+  exchange_ = std::make_unique<peer::Exchange>(clock_, [topology = std::move(*topology)](Bdf client, Bdf provider) {
+    // Whatever the way, a request to host memory goes to the host bridge.
+    if (provider == peer::kHostMemory)
+      return peer::RouteAnswer{.read = Route::through_host_bridge, .write = Route::through_host_bridge};
+    return machine::wire_route(topology, client, provider);
+  });
   if (auto added = exchange_->add(links_); !added) return added;
   for (std::uint32_t unit = 0; unit < units_.size(); ++unit) bring_up(unit);
-  return {};
+  return layout_.managed ? make_managed() : Result<void>{};
 }
 
 }  // namespace barter::sim

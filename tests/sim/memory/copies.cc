@@ -136,11 +136,12 @@ void World::go_on(std::uint32_t index, bool is_done) {
       if (!is_done) return fall_back(copy, peer::FallbackReason::transfer_failed);
       // Nobody of this simulation writes there until it is read; in real life that is the region's user's business.
       places_[copy.staging_place].begin_read(copy.staging);
+      copy.holds_staging = true;
       copy.leg = Leg::at_peer;
       return;
     case Leg::from_peer:
       if (is_done) return arrived(copy, tally_.copies_direct);
-      places_[copy.staging_place].end_read(copy.staging);
+      let_go_of_staging(copy);
       return fall_back(copy, peer::FallbackReason::transfer_failed);
     case Leg::into_host:
       if (is_done) {
@@ -167,9 +168,13 @@ void World::arrived(Copy& copy, std::uint64_t& counter) {
   end_copy(copy);
 }
 
+void World::let_go_of_staging(Copy& copy) {
+  if (std::exchange(copy.holds_staging, false)) places_[copy.staging_place].end_read(copy.staging);
+}
+
 void World::end_copy(Copy& copy) {
   if (copy.leg == Leg::none) return;
-  if (copy.leg == Leg::at_peer || copy.leg == Leg::from_peer) places_[copy.staging_place].end_read(copy.staging);
+  let_go_of_staging(copy);
   places_[*units_[copy.from].media].end_read(copy.source);
   copy = {};
 }
@@ -184,7 +189,7 @@ void World::look_after(std::uint32_t index) {
     case Leg::at_peer:
       if (start_leg(index, Leg::from_peer)) return;
       if (!copy.read->is_revoked() && ++copy.waited < kPatience) return;
-      places_[copy.staging_place].end_read(copy.staging);
+      let_go_of_staging(copy);
       return fall_back(copy,
                        copy.read->is_revoked() ? peer::FallbackReason::revoked : peer::FallbackReason::transfer_failed);
     case Leg::falls_back:

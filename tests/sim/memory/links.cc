@@ -50,10 +50,18 @@ Result<void> Links::close(const Way& way, LinkAddress address) {
 // What is between the accelerators breaks, for a while.
 Outcome World::break_link() {
   if (!layout_.linked || layout_.calm || wire_returns_) return Outcome::not_then;
-  // Rather under a transfer.
-  constexpr int kTurns = 60;
-  const auto is_in_flight = [](const Transfer& transfer) { return transfer.is_active && is_by_link(transfer); };
-  for (int turn = 0; turn < kTurns && std::ranges::none_of(transfers_, is_in_flight); ++turn) fabric_->clock().idle();
+  // Rather under a transfer, in any state of it.
+  const auto goes_by_it = [&](const SharedMapping& mapping) {
+    return mapping.handle && !mapping.is_closed && mapping.at.kind == SegmentKind::link && units_[mapping.unit].is_up();
+  };
+  if (const auto by = std::ranges::find_if(mappings_, goes_by_it); by != mappings_.end()) {
+    const machine::Direction direction = allows(by->access, machine::Direction::from_endpoint)
+                                             ? machine::Direction::from_endpoint
+                                             : machine::Direction::to_endpoint;
+    if (auto end = end_of(*by, some_cells({0, by->cells.count}, 16)))
+      static_cast<void>(launch(by->unit, direction, std::move(*end), std::nullopt));
+    for (std::uint32_t time = below(24); time > 0; --time) fabric_->clock().idle();
+  }
   break_wire(chance_);
   return Outcome::done;
 }

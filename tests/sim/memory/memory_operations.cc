@@ -39,11 +39,12 @@ Outcome World::allocate() {
     free = std::ranges::find(regions_, true, &SharedRegion::is_revoked);
     if (free != regions_.end()) take_back(How::drop, *free, some_deadline());
   }
-  const auto index = some_unit([](const Unit& unit) { return unit.memory && unit.device && unit.is_known; });
+  const auto index =
+      some_unit([](const Unit& unit) { return unit.memory && unit.exporter != nullptr && unit.is_known; });
   if (free == regions_.end() || !index) return Outcome::not_then;
   Unit& unit = units_[*index];
   const std::uint64_t bytes = (1 + below(32)) * kCellBytes;
-  auto region = exchange_->allocate(*unit.device->exporter, bytes, chance_.chance(0.2) ? 8192 : 4096);
+  auto region = exchange_->allocate(*unit.exporter, bytes, chance_.chance(0.2) ? 8192 : 4096);
   if (!region) {
     if (region.error().code != ErrorCode::exhausted && region.error().code != ErrorCode::device_gone)
       blame("memory can't be allocated: " + region.error().message());
@@ -60,6 +61,10 @@ Outcome World::allocate() {
         range.offset < other.handle->range().offset + other.handle->size_bytes() &&
         other.handle->range().offset < range.offset + range.bytes)
       blame(fmt::format("regions {} and {} overlap", free->serial, other.serial));
+  for (const ManagedPage& page : pages_)
+    if (managed_ && page.place == *unit.memory && !page.is_lost && is_there(page) &&
+        page.first_cell < free->cells.first + free->cells.count && free->cells.first < page.first_cell + kCellsInPage)
+      blame(fmt::format("region {} overlaps a page of the managed memory", free->serial));
   say("region {} of {}, {} cells from {}", free->serial, unit.name, free->cells.count, free->cells.first);
   return Outcome::done;
 }
@@ -141,7 +146,7 @@ Outcome World::map() {
            .at = lease->segments()[0],
            .id = mapping->state().id()};
   free->handle.emplace(std::move(*mapping));
-  if (options.hold == Hold::pinned) hold_pinned(*free);
+  if (options.hold == Hold::pinned) hold_pinned(free->id, free->region, free->region_unit, free->cells);
   if (free->handle->route() == Route::link) ++tally_.mapped_by_link;
   return Outcome::done;
 }
@@ -196,10 +201,14 @@ Outcome World::cpu(bool writes) {
     if (!std::ranges::equal(there, place.expected(cells))) blame("the CPU reads what nobody wrote");
     return Outcome::done;
   }
-  const std::uint64_t noise = chance_.next() | 1;
-  for (std::size_t at = 0; at < there.size(); ++at) there[at] = static_cast<std::byte>((noise * (at + 1)) >> 32);
-  place.settle(cells);
+  store(place, cells, chance_.next());
   return Outcome::done;
+}
+
+void World::store(Place& place, Cells cells, std::uint64_t noise) {
+  const std::span<std::byte> there = place.now(cells);
+  for (std::size_t at = 0; at < there.size(); ++at) there[at] = static_cast<std::byte>(((noise | 1) * (at + 1)) >> 32);
+  place.settle(cells);
 }
 
 Outcome World::forged_id() {
@@ -209,6 +218,7 @@ Outcome World::forged_id() {
   bool is_live = false;
   for (const SharedMapping& mapping : mappings_)
     is_live = is_live || (mapping.handle && !mapping.is_closed && mapping.id == id);
+  for (const HeldPart& part : held_) is_live = is_live || (!part.is_closed && part.id == id);
   for (const Copy& copy : copies_)
     for (const auto* mapping : {&copy.write, &copy.read})
       is_live = is_live || (*mapping && (*mapping)->state().id() == id && !(*mapping)->is_revoked());

@@ -28,12 +28,12 @@ Outcome World::limit_pins() {
   return Outcome::done;
 }
 
-void World::hold_pinned(const SharedMapping& mapping) {
+void World::hold_pinned(peer::MappingId id, std::uint64_t region, std::uint32_t region_unit, Cells cells) {
   ++tally_.pins;
-  pins_.push_back({.id = mapping.id,
-                   .region = mapping.region,
-                   .region_unit = mapping.region_unit,
-                   .bytes = peer::whole_pages(mapping.cells.offset() % peer::kPageBytes + mapping.cells.bytes())});
+  pins_.push_back({.id = id,
+                   .region = region,
+                   .region_unit = region_unit,
+                   .bytes = peer::whole_pages(cells.offset() % peer::kPageBytes + cells.bytes())});
 }
 
 // By the handle, or by a lease that outlives it.
@@ -49,8 +49,12 @@ bool World::is_held(const Pin& pin) const {
     return transfer.is_active &&
            (by_end(transfer.local) || std::ranges::any_of(transfer.all_parts(), by_end, &Part::end));
   };
-  return std::ranges::any_of(mappings_, by_handle) || std::ranges::any_of(leases_, by_lease) ||
-         std::ranges::any_of(transfers_, by_transfer);
+  const auto by_hold = [&](const HeldPart& part) {
+    const auto has_it = [&](const ManagedHold& hold) { return std::ranges::count(hold.parts, part.serial) != 0; };
+    return !part.is_closed && part.id == pin.id && std::ranges::any_of(holds_, has_it);
+  };
+  return std::ranges::any_of(mappings_, by_handle) || std::ranges::any_of(held_, by_hold) ||
+         std::ranges::any_of(leases_, by_lease) || std::ranges::any_of(transfers_, by_transfer);
 }
 
 void World::forget_ended_pins() {

@@ -28,6 +28,8 @@ bool World::is_known_address(std::uint32_t unit, DmaSegment at, std::optional<pe
     if (lease.region != 0 && lease.region != kTakenBack && lease.unit == unit && lease.id != except &&
         overlaps(lease.at))
       return true;
+  for (const HeldPart& part : held_)
+    if (part.unit == unit && !part.is_closed && part.id != except && overlaps(part.at)) return true;
   bool is_in_flight = false;  // the whole mapping lives as long as its leases
   for (Transfer& transfer : transfers_)
     if (transfer.unit == unit)

@@ -4,6 +4,13 @@
 
 namespace barter::sim {
 
+using machine::Direction;
+
+bool allows(Access access, Direction direction) {
+  const Access wanted = direction == Direction::from_endpoint ? Access::write : Access::read;
+  return (static_cast<unsigned>(access) & static_cast<unsigned>(wanted)) != 0;
+}
+
 bool Transfer::is_cut_off() const {
   return local.is_cut_off || std::ranges::any_of(all_parts(), [](const Part& part) { return part.end.is_cut_off; });
 }

@@ -22,6 +22,7 @@ inline constexpr std::size_t kMaxLooseLeases = 12;
 inline constexpr std::size_t kMaxStale = 16;
 inline constexpr std::size_t kMaxCopies = 3;
 inline constexpr std::uint32_t kCellsInBuffer = 32;
+inline constexpr std::uint32_t kNoUnit = ~0u;
 inline constexpr std::uint64_t kTagSlots = 256;  // a tag is a serial number and a place among the transfers
 
 // What differs from machine to machine.
@@ -33,10 +34,12 @@ struct Layout {
   bool iommu = false;
   bool turns = true;    // the root complex turns peer requests around
   bool linked = false;  // a link joins the accelerators
-  bool calm = false;    // nothing goes wrong
+  bool managed = false;
+  bool calm = false;  // nothing goes wrong
   double lost = 0, poisoned = 0, late = 0, ignored = 0;
   double unfinished = 0, disordered = 0;  // of drives' commands: done and never completed, and completed late
   double unplug = 0, link_down = 0, wire_breaks = 0;  // for each time that the machine gets on
+  double touches = 0;                                 // of managed memory, for each turn of a wait of the library
 };
 
 struct SharedRegion {
@@ -62,6 +65,8 @@ struct SharedMapping {
   peer::MappingId id;
   bool is_closed = false;
 };
+
+[[nodiscard]] bool allows(Access access, machine::Direction direction);
 
 // One side of a transfer: where it is, and by which right it is reached.
 struct End {
@@ -150,6 +155,7 @@ struct Copy {
   Cells source, destination;
   Cells staging;  // of the peer's memory, then of the reader's host buffer
   std::uint32_t staging_place = 0;
+  bool holds_staging = false;  // nobody is to write there
   std::uint64_t region = 0;
   std::uint64_t region_offset = 0;
   std::optional<Mapping> write, read;

@@ -81,6 +81,15 @@ void World::close(const Concerns& concerns) {
   for (LooseLease& lease : leases_)
     if (lease.region != 0 && lease.region != kTakenBack && concerns(lease.region, lease.unit))
       lease.region = kTakenBack;
+  for (HeldPart& part : held_) {
+    if (part.is_closed || !concerns(part.serial, part.unit)) continue;
+    if (part.hold == Hold::pinned) ++tally_.pins_taken_back;
+    part.is_closed = true;
+  }
+  for (const ManagedHold& hold : holds_)
+    for (std::size_t part = 0; part < hold.parts.size(); ++part)
+      if (held_part(hold.parts[part]).is_closed && !hold.handle->parts()[part].mapping.is_revoked())
+        blame("a mapping of managed memory does not know that it was taken back");
 }
 
 void World::check_isolation(const Transfer& transfer, const End& end) {
@@ -102,6 +111,7 @@ void World::cut_off(How how, Transfer& transfer, End& end) {
   if (std::ranges::count(pins_, end.id, &Pin::id) != 0) ++tally_.pinned_parts_cut_off;
   if (end.at.kind == SegmentKind::link) ++tally_.cut_off_by_link;
   end.is_cut_off = true;
+  if (transfer.copy) let_go_of_staging(copies_[*transfer.copy]);  // the memory may be anybody's now
   Place& place = places_[end.place];
   is_source ? place.end_read(end.cells) : place.end_write(end.cells);
   if (stale_count_ < kMaxStale && end.is_guarded)
@@ -164,13 +174,13 @@ SharedRegion* World::some_busy_region() {
 }
 
 // Lets the machine get on until a transfer of this memory has moved some of its bytes and not all; not for long.
-void World::await_midway(std::uint64_t region) {
+void World::await_midway(const Concerns& concerns) {
   constexpr int kTurns = 40;
   const auto is_midway = [&](const Transfer& transfer) {
     if (!transfer.is_active || transfer.is_cut_off()) return false;
     const Part& part = transfer.parts[0];
-    return (part.end.region == region || transfer.local.region == region) &&
-           moment_of(transfer, part) == Moment::something;
+    const auto is_concerned = [&](const End& end) { return end.region != 0 && concerns(end.region, transfer.unit); };
+    return (is_concerned(part.end) || is_concerned(transfer.local)) && moment_of(transfer, part) == Moment::something;
   };
   for (int turn = 0; turn < kTurns && std::ranges::none_of(transfers_, is_midway); ++turn) fabric_->clock().idle();
 }
@@ -179,7 +189,8 @@ Outcome World::take_back(How how) {
   SharedRegion* const region = chance_.chance(0.5) ? some_busy_region() : some_region();
   if (region == nullptr) return Outcome::not_then;
   say("region {} of {}", region->serial, units_[region->unit].name);
-  if (chance_.chance(0.3)) await_midway(region->serial);
+  if (chance_.chance(0.3))
+    await_midway([serial = region->serial](std::uint64_t of, std::uint32_t) { return of == serial; });
   const Duration deadline = some_deadline();
   if (how == How::revoke_all) {
     if (!units_[region->unit].device || region->is_orphan) return Outcome::not_then;
@@ -196,10 +207,11 @@ Outcome World::take_back(How how) {
 
 // All that a device has handed out.
 void World::take_back_all(How how, std::uint32_t unit, Duration deadline) {
-  std::array<std::uint64_t, kMaxRegions> serials{};
-  for (std::size_t index = 0; index < kMaxRegions; ++index)
-    if (regions_[index].handle && regions_[index].unit == unit && !regions_[index].is_orphan)
-      serials[index] = regions_[index].serial;
+  std::vector<std::uint64_t> serials;
+  for (const SharedRegion& region : regions_)
+    if (region.handle && region.unit == unit && !region.is_orphan) serials.push_back(region.serial);
+  for (const HeldPart& part : held_)
+    if (!part.is_closed && part.place == units_[unit].memory) serials.push_back(part.serial);
   const Concerns concerns = [&serials](std::uint64_t concerned, std::uint32_t) {
     return concerned != 0 && std::ranges::count(serials, concerned) != 0;
   };
@@ -209,7 +221,7 @@ void World::take_back_all(How how, std::uint32_t unit, Duration deadline) {
       region.is_revoked = true;
       region.is_orphan = how == How::withdraw;
     }
-  peer::Exporter& exporter = *units_[unit].device->exporter;
+  peer::Exporter& exporter = *units_[unit].exporter;
   const auto report = how == How::withdraw ? exchange_->withdraw(exporter, {.deadline = deadline})
                                            : exchange_->revoke_all(exporter, {.deadline = deadline});
   if (!report) blame("memory can't be taken back: " + report.error().message());

@@ -5,17 +5,46 @@
 namespace barter::sim {
 
 std::string_view name_of(Kind kind) {
-  static constexpr std::array<std::string_view, kKinds> kNames = {
-      "allocate",     "drop_region",     "map",     "drop_mapping", "lease",      "drop_lease", "read",   "write",
-      "read_to_host", "write_from_host", "copy",    "cpu_write",    "cpu_read",   "invalidate", "revoke", "revoke_all",
-      "forged_id",    "stale_lease",     "rogue",   "consent",      "limit_pins", "mood",       "unplug", "link_down",
-      "break_link",   "bring_back",      "let_pass"};
+  static constexpr std::array<std::string_view, kKinds> kNames = {"allocate",
+                                                                  "drop_region",
+                                                                  "map",
+                                                                  "drop_mapping",
+                                                                  "lease",
+                                                                  "drop_lease",
+                                                                  "read",
+                                                                  "write",
+                                                                  "read_to_host",
+                                                                  "write_from_host",
+                                                                  "copy",
+                                                                  "cpu_write",
+                                                                  "cpu_read",
+                                                                  "map_pages",
+                                                                  "drop_pages",
+                                                                  "read_to_pages",
+                                                                  "write_from_pages",
+                                                                  "move_pages",
+                                                                  "touch_page",
+                                                                  "renew_pages",
+                                                                  "invalidate",
+                                                                  "revoke",
+                                                                  "revoke_all",
+                                                                  "forged_id",
+                                                                  "stale_lease",
+                                                                  "rogue",
+                                                                  "consent",
+                                                                  "limit_pins",
+                                                                  "mood",
+                                                                  "unplug",
+                                                                  "link_down",
+                                                                  "break_link",
+                                                                  "bring_back",
+                                                                  "let_pass"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
 std::string_view name_of(How how) {
-  static constexpr std::array<std::string_view, kHows> kNames = {"invalidate", "revoke",   "revoke_all",
-                                                                 "drop",       "withdraw", "remove"};
+  static constexpr std::array<std::string_view, kHows> kNames = {"invalidate", "revoke", "revoke_all", "drop",
+                                                                 "withdraw",   "remove", "move",       "touch"};
   return kNames[static_cast<std::size_t>(how)];
 }
 
@@ -63,6 +92,14 @@ std::string Tally::text_of_operations() const {
       "with {} transfers in flight\n",
       mapped_by_link, done_by_link, failed_by_link, cut_off_by_link, rogues_by_link, wire_breaks,
       in_flight_by_broken_wire);
+  text += fmt::format(
+      "managed pages: {} to devices, {} to the host, {} lost; {} moves refused by pins; mapped in devices {}, in the "
+      "host {}; {} transfers of both\n",
+      pages_to_device, pages_to_host, pages_lost, moves_refused_by_pins, mapped_pages_direct, mapped_pages_in_host,
+      transfers_half_here);
+  text += fmt::format(
+      "touches: {} of pages in devices, {} of lost ones, {} that waited for another, {} in the library's waits\n",
+      touches_of_device, touches_of_lost, touches_that_waited, touches_in_waits);
   text += fmt::format("copies: {} direct, {} by way of host memory, {} failed\n", copies_direct, copies_by_host,
                       copies_failed);
   text += "fallbacks:";

@@ -25,6 +25,14 @@ enum class Kind : std::uint8_t {
   copy,  // from drive to drive, by way of memory of peers or of the host
   cpu_write,
   cpu_read,
+  // Of managed memory.
+  map_pages,
+  drop_pages,
+  read_to_pages,
+  write_from_pages,
+  move_pages,
+  touch_page,
+  renew_pages,
   invalidate,
   revoke,
   revoke_all,
@@ -43,9 +51,10 @@ enum class Kind : std::uint8_t {
 inline constexpr std::size_t kKinds = static_cast<std::size_t>(Kind::let_pass) + 1;
 [[nodiscard]] std::string_view name_of(Kind kind);
 
-// How memory is taken back; the last one takes all memory from one importer.
-enum class How : std::uint8_t { invalidate, revoke, revoke_all, drop, withdraw, remove };
-inline constexpr std::size_t kHows = static_cast<std::size_t>(How::remove) + 1;
+// How memory is taken back: by its owner; all memory from one importer (remove); and pages of managed memory that are to move, by
+// request or because the program touches them.
+enum class How : std::uint8_t { invalidate, revoke, revoke_all, drop, withdraw, remove, move, touch };
+inline constexpr std::size_t kHows = static_cast<std::size_t>(How::touch) + 1;
 [[nodiscard]] std::string_view name_of(How how);
 
 // How much of a transfer has arrived.
@@ -89,6 +98,18 @@ struct Tally {
   std::uint64_t rogues_by_link = 0;
   std::uint64_t wire_breaks = 0;
   std::uint64_t in_flight_by_broken_wire = 0;
+  // Managed memory, in pages.
+  std::uint64_t pages_to_device = 0;
+  std::uint64_t pages_to_host = 0;
+  std::uint64_t pages_lost = 0;
+  std::uint64_t moves_refused_by_pins = 0;
+  std::uint64_t mapped_pages_direct = 0;  // parts of mappings
+  std::uint64_t mapped_pages_in_host = 0;
+  std::uint64_t transfers_half_here = 0;  // and half there
+  std::uint64_t touches_of_device = 0;    // pages that are in a device
+  std::uint64_t touches_of_lost = 0;
+  std::uint64_t touches_that_waited = 0;
+  std::uint64_t touches_in_waits = 0;  // of the library
   std::uint64_t copies_direct = 0;
   std::uint64_t copies_by_host = 0;
   std::uint64_t copies_failed = 0;

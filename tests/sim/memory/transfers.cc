@@ -13,11 +13,6 @@ namespace {
 
 constexpr std::uint32_t kMostCells = 16;
 
-bool allows(Access access, Direction direction) {
-  const Access wanted = direction == Direction::from_endpoint ? Access::write : Access::read;
-  return (static_cast<unsigned>(access) & static_cast<unsigned>(wanted)) != 0;
-}
-
 }  // namespace
 
 // A place for a transfer of these cells of the unit's own, which nobody else touches from now on. Null: not now.
@@ -146,15 +141,23 @@ Outcome World::transfer(Direction direction) {
   // A command names memory of its own drive or other memory, and not both (NVMe base 2.0, 8.5).
   if (mapping->region_unit != unit && chance_.chance(0.2))
     second = end_at_host(unit, 1 + below(4), direction == Direction::from_endpoint);
-  const std::uint32_t count = end->cells.count + (second ? second->cells.count : 0);
+  return launch(unit, direction, std::move(*end), std::move(second));
+}
+
+// Between one or two ends that the unit may reach, and what it has itself.
+Outcome World::launch(std::uint32_t unit, Direction direction, End end, std::optional<End> second) {
+  const std::uint32_t count = end.cells.count + (second ? second->cells.count : 0);
   auto local = local_end(unit, direction, count);
   if (!local) return Outcome::not_then;
   Transfer* const made = begin(unit, direction, std::move(*local));
   if (made == nullptr) return Outcome::not_then;
-  say("{}{} cells {}+{}, region {} cells {}+{}{}", units_[unit].name,
-      made->local.region != 0 ? fmt::format(" region {}", made->local.region) : "", made->local.cells.first, count,
-      mapping->region, end->cells.first, end->cells.count, second ? " and host memory" : "");
-  if (!add_part(*made, {.end = std::move(*end), .before = {}}) ||
+  const auto words = [&](const End& one) {
+    return fmt::format("{} cells {}+{}",
+                       one.region != 0 ? fmt::format("region {}", one.region) : places_[one.place].name(),
+                       one.cells.first, one.cells.count);
+  };
+  say("{}: {}, {}{}", units_[unit].name, words(made->local), words(end), second ? ", " + words(*second) : "");
+  if (!add_part(*made, {.end = std::move(end), .before = {}}) ||
       (second && !add_part(*made, {.end = std::move(*second), .before = {}}))) {
     abandon(*made);
     return Outcome::not_then;

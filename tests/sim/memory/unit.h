@@ -10,6 +10,7 @@
 #include "carrier.h"
 #include "fabric/fabric.h"
 #include "machine/state.h"
+#include "managed.h"
 #include "peer/importer.h"
 #include "shadow.h"
 
@@ -77,6 +78,8 @@ struct Unit {
   std::uint32_t rogues = 0;                // and those that go by an address that they have no lease of
   std::uint8_t owners_mood = 0;            // 0: shares everything; see consent.cc
   std::optional<std::uint64_t> pin_limit;  // of its memory, in bytes
+  LastingExporter* exporter = nullptr;     // what the Exchange knows of its memory; the world owns it
+  std::uint64_t memory_epoch = 1;          // moves when its memory may have been forgotten
 
   [[nodiscard]] bool is_up() const { return device != nullptr && carrier != nullptr && !is_broken; }
 };

@@ -111,12 +111,13 @@ Result<void> World::start(std::uint32_t index) {
   peer::OwnedExporter& exporter = *unit.device->exporter;
   unit.pin_limit = std::nullopt;
   exporter.on_request([this, index](const Request& request) { return decide(index, request); });
-  if (auto added = exchange_->add(exporter); !added) return added;
+  unit.exporter = exporters_.emplace_back(std::make_unique<LastingExporter>(unit.device->exporter)).get();
+  if (auto added = exchange_->add(*unit.exporter); !added) return added;
   const std::span<std::byte> bytes = exporter.cpu_bytes({0, exporter.size_bytes()});
   Place& memory = places_[*unit.memory];
   if (!memory.exists() && !bytes.empty()) memory.lies_at(bytes);
   if (unit.kind == UnitKind::drive) return {};
-  auto home = exchange_->allocate(exporter, kHomeBytes);
+  auto home = exchange_->allocate(*unit.exporter, kHomeBytes);
   if (!home) return fail(home.error());
   unit.home.emplace(std::move(*home));
   return {};
@@ -131,9 +132,18 @@ void World::stop_carrier(std::uint32_t index) {
 void World::take_down(std::uint32_t index) {
   Unit& unit = units_[index];
   if (!unit.device) return;
+  // Pages may come home before.
+  if (managed_ && unit.exporter != nullptr && chance_.chance(0.5)) {
+    moving_ = How::move;
+    static_cast<void>(managed_->move_to_host({}, some_deadline()));
+    look_at_pages();
+  }
   const bool revoke_first = chance_.chance(0.5);
   if (!revoke_first) stop_carrier(index);
-  if (unit.device->exporter && exchange_) take_back_all(How::withdraw, index, some_deadline());
+  if (unit.exporter != nullptr && exchange_) take_back_all(How::withdraw, index, some_deadline());
+  if (unit.exporter != nullptr) unit.exporter->leave();
+  unit.exporter = nullptr;
+  ++unit.memory_epoch;
   unit.home.reset();
   if (unit.is_known && exchange_) remove_importer(index, some_deadline());
   unit.is_known = false;
@@ -170,6 +180,7 @@ void World::drive(std::uint32_t index) {
 void World::was_wiped(std::uint32_t index) {
   Unit& unit = units_[index];
   if (!unit.memory || !places_[*unit.memory].exists()) return;
+  ++unit.memory_epoch;
   Place& memory = places_[*unit.memory];
   memory.settle({0, memory.cells()});
   for (Transfer& transfer : transfers_) {
@@ -186,6 +197,7 @@ Outcome World::unplug() {
   Unit& unit = units_[*index];
   say("{}", unit.name);
   unit.is_plugged_in = false;
+  ++unit.memory_epoch;
   fabric_->remove(unit.bdf);
   return Outcome::done;
 }

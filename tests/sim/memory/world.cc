@@ -14,7 +14,13 @@ constexpr std::uint64_t kMaxVisitsInStep = 5'000'000;
 }  // namespace
 
 World::World(std::uint64_t seed, Break broken, Tally& tally)
-    : chance_(seed), mishaps_(seed ^ 0x5eed), seed_(seed), broken_(broken), tally_(tally), links_(broken) {}
+    : chance_(seed),
+      mishaps_(seed ^ 0x5eed),
+      seed_(seed),
+      broken_(broken),
+      tally_(tally),
+      clock_(*this),
+      links_(broken) {}
 
 std::unique_ptr<World> World::create(std::uint64_t seed, Break broken, Tally& tally) {
   std::unique_ptr<World> world(new World(seed, broken, tally));
@@ -59,6 +65,7 @@ bool World::watch() {
     if (std::exchange(unit.is_plugged_in, false)) {
       ++tally_.kinds[static_cast<std::size_t>(Kind::unplug)].done;
       say("({} is pulled out)", unit.name);
+      ++unit.memory_epoch;
       fabric_->remove(unit.bdf);
     }
   }
@@ -85,19 +92,39 @@ struct Weight {
   Kind kind;
   std::uint32_t of;
 };
-constexpr Weight kWeights[] = {{Kind::allocate, 40},     {Kind::drop_region, 12},
-                               {Kind::map, 110},         {Kind::drop_mapping, 50},
-                               {Kind::lease, 25},        {Kind::drop_lease, 25},
-                               {Kind::read, 180},        {Kind::write, 180},
-                               {Kind::read_to_host, 30}, {Kind::write_from_host, 30},
-                               {Kind::copy, 25},         {Kind::cpu_write, 40},
-                               {Kind::cpu_read, 20},     {Kind::invalidate, 30},
-                               {Kind::revoke, 15},       {Kind::revoke_all, 2},
-                               {Kind::forged_id, 8},     {Kind::stale_lease, 8},
-                               {Kind::rogue, 12},        {Kind::consent, 10},
-                               {Kind::limit_pins, 6},    {Kind::mood, 10},
-                               {Kind::unplug, 1},        {Kind::break_link, 3},
-                               {Kind::link_down, 1},     {Kind::bring_back, 10},
+constexpr Weight kWeights[] = {{Kind::allocate, 40},
+                               {Kind::drop_region, 12},
+                               {Kind::map, 110},
+                               {Kind::drop_mapping, 50},
+                               {Kind::lease, 25},
+                               {Kind::drop_lease, 25},
+                               {Kind::read, 180},
+                               {Kind::write, 180},
+                               {Kind::read_to_host, 30},
+                               {Kind::write_from_host, 30},
+                               {Kind::copy, 25},
+                               {Kind::cpu_write, 40},
+                               {Kind::cpu_read, 20},
+                               {Kind::map_pages, 40},
+                               {Kind::drop_pages, 8},
+                               {Kind::read_to_pages, 45},
+                               {Kind::write_from_pages, 45},
+                               {Kind::move_pages, 30},
+                               {Kind::touch_page, 30},
+                               {Kind::renew_pages, 5},
+                               {Kind::invalidate, 30},
+                               {Kind::revoke, 15},
+                               {Kind::revoke_all, 2},
+                               {Kind::forged_id, 8},
+                               {Kind::stale_lease, 8},
+                               {Kind::rogue, 12},
+                               {Kind::consent, 10},
+                               {Kind::limit_pins, 6},
+                               {Kind::mood, 10},
+                               {Kind::unplug, 1},
+                               {Kind::break_link, 3},
+                               {Kind::link_down, 1},
+                               {Kind::bring_back, 10},
                                {Kind::let_pass, 126}};
 
 constexpr std::uint32_t total_weight() {
@@ -136,6 +163,20 @@ Outcome World::dispatch(Kind kind) {
       return cpu(true);
     case Kind::cpu_read:
       return cpu(false);
+    case Kind::map_pages:
+      return map_pages();
+    case Kind::drop_pages:
+      return drop_pages();
+    case Kind::read_to_pages:
+      return transfer_pages(machine::Direction::from_endpoint);
+    case Kind::write_from_pages:
+      return transfer_pages(machine::Direction::to_endpoint);
+    case Kind::move_pages:
+      return move_pages();
+    case Kind::touch_page:
+      return touch_page();
+    case Kind::renew_pages:
+      return renew_pages();
     case Kind::invalidate:
       return take_back(How::invalidate);
     case Kind::revoke:
@@ -191,6 +232,7 @@ void World::step() {
   say("{}", outcome == Outcome::done ? "- done" : outcome == Outcome::refused ? "- refused" : "- not then");
   check();  // before anything gets on: what a revocation has settled must be settled now
   let_pass();
+  go_on_touching(true);
   if (steps_ == flip_at_) {
     const std::span<std::byte> bytes = places_[*units_[2].media].all();
     bytes[below(bytes.size())] ^= std::byte{1};
@@ -230,6 +272,7 @@ void World::end() {
   const bool exchange_first = chance_.chance(0.3);
   tally_.add(exchange_->counters());
   for (Unit& unit : units_) unit.is_stubborn = false;
+  end_managed();
   for (Transfer& transfer : transfers_) transfer.copy.reset();
   // An Exchange that goes revokes everything; the devices must be there for it until then.
   if (exchange_first) {

@@ -2,7 +2,7 @@
 // things that go wrong. Each step does one random thing and then compares every byte with the shadow.
 //
 // The files: build.cc builds it, world.cc steps, units.cc brings devices up and down, links.cc is what joins accelerators, transfers.cc starts transfers and
-// endings.cc sees what came of them, rogues.cc is who has no right, copies.cc chains transfers, memory_operations.cc, pins.cc,
+// endings.cc sees what came of them, rogues.cc is who has no right, copies.cc chains transfers, managed_operations.cc and managed_moves.cc are managed memory, memory_operations.cc, pins.cc,
 // consent.cc and taking_back.cc do what owners and importers do.
 #pragma once
 #include <array>
@@ -21,6 +21,7 @@
 #include "fabric/scratch_device.h"
 #include "links.h"
 #include "machine/endpoint.h"
+#include "managed.h"
 #include "peer/exchange.h"
 #include "peer/fallback.h"
 #include "state.h"
@@ -108,11 +109,11 @@ class World {
   [[nodiscard]] Outcome take_lease();
   [[nodiscard]] Outcome drop_lease();
   [[nodiscard]] Outcome cpu(bool writes);
+  static void store(Place& place, Cells cells, std::uint64_t noise);
   [[nodiscard]] Outcome forged_id();
   [[nodiscard]] Outcome stale_lease();
   [[nodiscard]] SharedRegion* some_region();
   [[nodiscard]] SharedRegion* some_busy_region();
-  void await_midway(std::uint64_t region);
   [[nodiscard]] SharedRegion* region_of(std::uint64_t serial);
   [[nodiscard]] SharedMapping* some_mapping();
   [[nodiscard]] std::expected<Mapping, peer::NotMapped> try_map(std::uint32_t importer, SharedRegion& region,
@@ -122,7 +123,7 @@ class World {
 
   // pins.cc
   [[nodiscard]] Outcome limit_pins();
-  void hold_pinned(const SharedMapping& mapping);
+  void hold_pinned(peer::MappingId id, std::uint64_t region, std::uint32_t region_unit, Cells cells);
   void forget_ended_pins();
   [[nodiscard]] bool is_held(const Pin& pin) const;
   [[nodiscard]] bool is_pinned(std::uint64_t region);
@@ -150,11 +151,13 @@ class World {
   void check_isolation(const Transfer& transfer, const End& end);
   void cut_off(How how, Transfer& transfer, End& end);
   void cut_off(How how, const Transfer& transfer, Part& part, bool is_source);
+  void await_midway(const Concerns& concerns);
   [[nodiscard]] Moment moment_of(const Transfer& transfer, const Part& part) const;
   [[nodiscard]] std::uint32_t keeping(const Concerns& concerns);
 
   // transfers.cc
   [[nodiscard]] Outcome transfer(machine::Direction direction);
+  [[nodiscard]] Outcome launch(std::uint32_t unit, machine::Direction direction, End end, std::optional<End> second);
   [[nodiscard]] Outcome host_transfer(machine::Direction direction);
   [[nodiscard]] Transfer* begin(std::uint32_t unit, machine::Direction direction, End local);
   [[nodiscard]] bool add_part(Transfer& transfer, Part part);
@@ -182,6 +185,46 @@ class World {
   // By anything but one mapping, if its id is given.
   [[nodiscard]] bool is_known_address(std::uint32_t unit, DmaSegment at, std::optional<peer::MappingId> except = {});
 
+  // managed_moves.cc
+  struct Spot {
+    std::uint32_t place = 0;
+    Cells cells;
+    const peer::Exporter* in = nullptr;  // of a device
+  };
+  [[nodiscard]] Result<void> make_managed();
+  [[nodiscard]] Spot spot_of(const peer::PageBytes& bytes) const;
+  [[nodiscard]] std::optional<peer::PageRun> pages_at(const Spot& spot) const;
+  [[nodiscard]] bool is_there(const ManagedPage& page) const;
+  [[nodiscard]] Concerns of_pages(peer::PageRun pages);
+  void before_move(const peer::PageBytes& from, const peer::PageBytes& to);
+  void after_move(const peer::PageBytes& from, const peer::PageBytes& to);
+  [[nodiscard]] bool is_in_use(const Spot& spot) const;
+  void look_at_pages();
+  void look_at_page(std::uint32_t number, const Residence& now);
+  void pages_were_lost(MemoryRange range, const Error& why);
+  [[nodiscard]] bool are_pinned(peer::PageRun pages);
+  void count_pages_to_move(peer::PageRun pages, std::optional<std::uint32_t> to);
+  [[nodiscard]] HeldPart& held_part(std::uint64_t serial);
+  void end_managed();
+  void between_turns();
+
+  // managed_operations.cc
+  [[nodiscard]] peer::PageRun some_pages();
+  [[nodiscard]] Outcome move_pages();
+  [[nodiscard]] Outcome touch_page();
+  [[nodiscard]] Outcome touch(std::uint32_t page, bool writes);
+  void access_page(std::uint32_t page, bool writes);
+  void go_on_touching(bool all);
+  [[nodiscard]] Outcome map_pages();
+  void hold_part(ManagedHold& hold, const ManagedPart& part);
+  void drop_hold(ManagedHold& hold);
+  [[nodiscard]] bool is_of_use(const HeldPart& part);
+  [[nodiscard]] Outcome drop_pages();
+  [[nodiscard]] Outcome transfer_pages(machine::Direction direction);
+  [[nodiscard]] Outcome transfer_pages(const ManagedHold& hold, std::uint32_t part, machine::Direction direction);
+  [[nodiscard]] peer::PageRun some_busy_pages();
+  [[nodiscard]] Outcome renew_pages();
+
   // copies.cc
   [[nodiscard]] Outcome start_copy();
   [[nodiscard]] bool start_by_peer(std::uint32_t index);
@@ -193,6 +236,21 @@ class World {
   void look_after(std::uint32_t index);
   void arrived(Copy& copy, std::uint64_t& counter);
   void end_copy(Copy& copy);
+  void let_go_of_staging(Copy& copy);
+
+  // Of the library's waits: between two turns of the machine, the program goes on.
+  class WatchedClock final : public base::Clock {
+   public:
+    explicit WatchedClock(World& world) : world_(world) {}
+    [[nodiscard]] base::TimePoint now() const override { return world_.fabric_->clock().now(); }
+    void idle() override {
+      world_.fabric_->clock().idle();
+      world_.between_turns();
+    }
+
+   private:
+    World& world_;
+  };
 
   base::Random chance_;
   base::Random mishaps_;  // of watch(): apart, so that a machine that waits longer does the same things
@@ -216,7 +274,9 @@ class World {
   std::vector<Place> places_;
   std::unique_ptr<fabric::Fabric> fabric_;
   std::vector<Unit> units_;
+  WatchedClock clock_;
   Links links_;
+  std::vector<std::unique_ptr<LastingExporter>> exporters_;
   std::unique_ptr<peer::Exchange> exchange_;
   std::optional<std::uint32_t> link_down_at_;  // the unit; one at a time
   base::TimePoint link_returns_{};
@@ -229,6 +289,19 @@ class World {
   std::array<StaleAddress, kMaxStale> stale_;
   std::size_t stale_count_ = 0;
   std::array<Copy, kMaxCopies> copies_;
+
+  std::shared_ptr<peer::ManagedPages> managed_;  // null: this machine has none
+  SteppedFaults* faults_ = nullptr;              // of it
+  std::uint32_t managed_place_ = 0;              // of its pages in the host
+  std::array<ManagedPage, kManagedPages> pages_;
+  std::array<ManagedHold, kMaxHolds> holds_;
+  std::vector<HeldPart> held_;
+  std::vector<WaitingTouch> waiting_;
+  bool is_touching_ = false;
+  std::optional<peer::PageRun> under_way_;  // pages that are to move now
+  std::uint64_t touches_ = 0;
+  std::uint64_t late_importers_ = 0;  // that the managed memory had counted
+  How moving_ = How::move;            // why pages move
 };
 
 }  // namespace barter::sim

@@ -72,6 +72,7 @@ class HostBackend final : public Backend {
   [[nodiscard]] std::optional<HostTraffic> traffic() const override { return std::nullopt; }
   [[nodiscard]] peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) override;
   [[nodiscard]] Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view name) override;
+  [[nodiscard]] std::string other_names(std::string_view name) const override;
   void joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange) override {
     vfio_.joined(drive, std::move(exchange));
   }
@@ -140,6 +141,7 @@ void describe(DriveUnit& unit, const FilePlace& place) {
   unit.size_bytes = place.size_bytes;
   unit.block_bytes = block_bytes_of(place);
   unit.is_file = place.kind != PathKind::block_device;
+  unit.not_there = place.not_there;
   if (place.kind == PathKind::block_device) {
     unit.medium = place.device->disk;
     unit.start_in_medium = place.device->start_bytes;
@@ -195,6 +197,10 @@ Result<std::unique_ptr<DriveUnit>> HostBackend::bring_up(std::string_view name) 
   // As cp takes it, a file of this folder; a file to be made is written with its folder, so that a misspelt drive is no file.
   if (fs::is_regular_file(text, error)) return at_path(text, text);
   return nullptr;
+}
+
+std::string HostBackend::other_names(std::string_view name) const {
+  return fmt::format("a file that is to be made is named with its folder: ./{}", name);
 }
 
 std::unique_ptr<DriveUnit> HostBackend::disk(const std::string& name) {

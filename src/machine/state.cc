@@ -7,6 +7,7 @@
 
 #include "machine/device_links.h"
 #include "machine/page_mirror.h"
+#include "pci/class_code.h"
 #include "peer/host_pages.h"
 
 namespace barter::machine {
@@ -136,12 +137,25 @@ Result<DriveUnit*> State::find_drive(std::string_view name_or_bdf) {
     if (auto connected = connect(drive); !connected) return std::unexpected(std::move(connected.error()));
     return &drive;
   }
+  return fail(no_drive(name_or_bdf));
+}
+
+Error State::no_drive(std::string_view name_or_bdf) const {
+  Error error{.code = ErrorCode::not_found,
+              .doing = "opening the drive",
+              .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
+              .why = "there is no such drive"};
   const std::string names = names_of(UnitKind::drive);
-  return fail({.code = ErrorCode::not_found,
-               .doing = "opening the drive",
-               .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
-               .why = find_unit(name_or_bdf) != nullptr ? "it is no drive" : "there is no such drive",
-               .cure = names.empty() ? "this machine has no drives" : "its drives are " + names});
+  error.cure = names.empty() ? "this machine has no drives" : "its drives are " + names;
+  const auto bdf = topology_.resolve(name_or_bdf);
+  const FunctionInfo* const function = bdf ? topology_.find(*bdf) : nullptr;
+  if (find_unit(name_or_bdf) != nullptr || function != nullptr) {
+    const bool is_nvme = function != nullptr && function->class_code && *function->class_code == pci::kClassNvme;
+    error.why = is_nvme ? "it is an NVMe controller that has no namespace here" : "it is no drive";
+  } else if (const std::string others = backend_->other_names(name_or_bdf); !others.empty()) {
+    error.cure += "; " + others;
+  }
+  return error;
 }
 
 DriveUnit* State::find_unit(std::string_view name_or_bdf) const {

@@ -58,6 +58,8 @@ struct DriveUnit {
   std::uint64_t start_in_medium = 0;
   // A file, as opposed to a drive: it may end within a block, and a copy to it may make it, or make it longer.
   bool is_file = false;
+  // A file that is not there yet, and what the system said when it was looked for: nothing can be copied from it.
+  std::optional<Error> not_there;
   // Why it can't be handed memory of peers at all, and why nobody gets its own; each with the cure. None where it can.
   std::optional<Error> why_not_direct;
   std::optional<Error> why_no_memory;
@@ -83,6 +85,8 @@ class Backend {
   // A drive that is not among those that were brought up with the machine, by a name that means something here alone (a
   // partition, a file). Null if the name means nothing.
   [[nodiscard]] virtual Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view) { return nullptr; }
+  // What else may be written where a drive is named, for an error about a name that means nothing; may be empty.
+  [[nodiscard]] virtual std::string other_names(std::string_view) const { return {}; }
   // The drive is part of the exchange now.
   virtual void joined(const DriveUnit&, std::weak_ptr<peer::Exchange>) {}
   // Devices get on whether or not this process waits for them: true unless they take turns in its own thread.
@@ -147,6 +151,8 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] Result<RevokeReport> take_out(DriveUnit& unit, RevokeOptions options, std::string why);
   [[nodiscard]] Result<void> connect(const DriveUnit& drive);
   [[nodiscard]] Result<void> look_again(DriveUnit& drive);
+  // Why a name is none of a drive, of a machine that can move.
+  [[nodiscard]] Error no_drive(std::string_view name_or_bdf) const;
   // Any kind; null: none that was brought up has this name.
   [[nodiscard]] DriveUnit* find_unit(std::string_view name_or_bdf) const;
   [[nodiscard]] std::string names_of(UnitKind kind) const;

@@ -64,7 +64,11 @@ Result<std::uint64_t> length_of(const Extent& source, const Extent& destination)
         ErrorCode::invalid_argument, source, destination,
         fmt::format("the source is to be {} bytes long and the destination {}", *source.length, *destination.length),
         "give one length");
-  if (source.offset > source.drive.size_bytes()) return too_short(source, 0);
+  if (source.offset > source.drive.size_bytes())
+    return refuse(ErrorCode::out_of_range, source, destination,
+                  fmt::format("offset {} is past the end of {}, which has {} bytes", source.offset, source.drive.name(),
+                              source.drive.size_bytes()),
+                  "begin within it");
   const std::uint64_t bytes =
       source.length ? *source.length : destination.length.value_or(source.drive.size_bytes() - source.offset);
   for (const Extent* extent : {&source, &destination}) {
@@ -216,6 +220,13 @@ std::string_view name_of(CopyRoute route) { return route == CopyRoute::peer ? "p
 
 Result<CopyReport> copy(Result<Extent> source, Result<Extent> destination, const CopyOptions& options) {
   if (!source) return std::unexpected(std::move(source.error()));
+  // Said before anything of the destination is: where there is no source, nothing else matters.
+  if (const auto& not_there = source->drive.unit().not_there; not_there) {
+    Error error = *not_there;
+    error.doing = "copying from";
+    error.cure = "name a file that is there";
+    return fail(std::move(error));
+  }
   if (!destination) return std::unexpected(std::move(destination.error()));
   if (source->drive.machine_state() != destination->drive.machine_state())
     return refuse(ErrorCode::invalid_argument, *source, *destination, "the two drives are on different machines");

@@ -111,7 +111,12 @@ TEST_F(HostCopy, NothingIsMadeOrChangedWhenTheRequestIsWrong) {
   fs::create_hard_link(path("x"), path("same"));
   EXPECT_THAT(copy_from_to("x", "same").error().message(), HasSubstr("same file"));
   EXPECT_THAT(copy_from_to("x", "nowhere/y").error().message(), HasSubstr("nor a folder"));
-  EXPECT_THAT(copy_from_to("missing", "y").error().message(), HasSubstr("nothing to copy"));
+  EXPECT_THAT(copy_from_to("missing", "y").error().message(), HasSubstr("missing: No such file or directory"));
+  EXPECT_THAT(copy_from_to("missing", "nowhere/y").error().message(), HasSubstr("missing: No such file or directory"))
+      << "without a source, the destination is no matter";
+  const auto new_name = barter::copy(machine_->drive(path("x")), machine_->drive("barter-new-file.img"), {});
+  EXPECT_THAT(new_name.error().message(), HasSubstr("no such drive"));
+  EXPECT_THAT(new_name.error().message(), HasSubstr("named with its folder: ./barter-new-file.img"));
   EXPECT_THAT(copy_from_to("x", ".").error().message(), HasSubstr("it is a folder"));
   EXPECT_THAT(
       barter::copy(machine_->drive(path("x")), machine_->drive("/dev/barter-no-such-device"), {}).error().message(),

@@ -109,6 +109,7 @@ Result<FilePlace> find_place(const SystemRoots& roots, const fs::path& path) {
   auto status = status_of(path);
   if (!status && status.error().code == ErrorCode::not_found) {
     if (path.filename().empty()) return refuse(ErrorCode::not_found, path, "there is no such folder");
+    place.not_there = status.error();
     const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
     status = status_of(folder);
     if (!status)

@@ -22,6 +22,7 @@ enum class PathKind : std::uint8_t { missing, file, block_device };
 struct FilePlace {
   std::filesystem::path path;
   PathKind kind = PathKind::missing;  // missing: a file may be made there, and the rest tells of its folder
+  std::optional<Error> not_there;     // what the kernel says of a missing one
   DeviceNumber file_system;           // with `inode`, what the file is, whatever its name
   std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;

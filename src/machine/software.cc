@@ -219,6 +219,7 @@ Result<void> bring_up_as(fabric::Fabric& fabric, DriveUnit& unit) {
 Result<void> bring_up(fabric::Fabric& fabric, DriveUnit& unit, fabric::Device& model) {
   auto function = fabric.function(unit.bdf);
   if (!function) return std::unexpected(std::move(function.error()));
+  unit.medium = devices::nvme::medium_of(model, kFirstNamespace);
   const auto reserve = [&model](std::uint64_t offset, std::uint64_t bytes) {
     return devices::nvme::reserve(model, kFirstNamespace, offset, bytes);
   };

@@ -96,7 +96,7 @@ StagingShape shape_for(std::uint64_t bytes, const CopyOptions& options) {
           .chunk_bytes = options.chunk_bytes};
 }
 
-// Two parts of one drive, or a file and itself.
+// Two parts of one drive, a file and itself, or one file behind two drives.
 Result<void> check_overlap(const Extent& source, const Extent& destination, std::uint64_t bytes) {
   const DriveUnit& from = source.drive.unit();
   const DriveUnit& to = destination.drive.unit();
@@ -105,9 +105,10 @@ Result<void> check_overlap(const Extent& source, const Extent& destination, std:
   const std::uint64_t write_to = to.start_in_medium + destination.offset;
   const std::uint64_t apart = std::max(read_from, write_to) - std::min(read_from, write_to);
   if (!same || apart >= bytes) return {};
-  return refuse(
-      ErrorCode::invalid_argument, source, destination,
-      from.is_file ? "they are the same file, and the two parts overlap" : "the two parts of the drive overlap");
+  // Only files are to be had by way of two devices.
+  const bool same_file = from.is_file || from.bdf != to.bdf;
+  return refuse(ErrorCode::invalid_argument, source, destination,
+                same_file ? "they are the same file, and the two parts overlap" : "the two parts of the drive overlap");
 }
 
 // Routes revocations of the staging memory to the pipeline for as long as this lives.

@@ -13,45 +13,14 @@
 #include <gtest/gtest.h>
 
 #include "barter/barter.hpp"
-#include "base/random.h"
+#include "copy_files.h"
 
 namespace barter {
 namespace {
 
 using namespace barter::literals;
+using Files = CopyFiles;
 namespace fs = std::filesystem;
-
-// Two files in a folder of the test's own, the first with random bytes.
-class Files {
- public:
-  explicit Files(std::uint64_t source_bytes, std::uint64_t destination_bytes)
-      : folder_(fs::temp_directory_path() / fs::path("barter-copy-" + std::to_string(::getpid()) + "-" +
-                                                     ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
-    fs::create_directories(folder_);
-    base::Random random(7);
-    std::vector<std::uint64_t> words(source_bytes / 8 + 1);
-    std::ranges::generate(words, [&] { return random.next(); });
-    std::ofstream(source(), std::ios::binary)
-        .write(reinterpret_cast<const char*>(words.data()), static_cast<std::streamsize>(source_bytes));
-    std::ofstream(destination(), std::ios::binary).close();
-    fs::resize_file(destination(), destination_bytes);
-  }
-  ~Files() { fs::remove_all(folder_); }
-  Files(const Files&) = delete;
-  Files& operator=(const Files&) = delete;
-
-  [[nodiscard]] fs::path source() const { return folder_ / "source"; }
-  [[nodiscard]] fs::path destination() const { return folder_ / "destination"; }
-  [[nodiscard]] static std::string read(const fs::path& file) {
-    std::ifstream stream(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(stream), {}};
-  }
-  [[nodiscard]] bool same() const { return read(source()) == read(destination()); }
-  [[nodiscard]] MachineOptions options() const { return {.attach = {{"nvme0", source()}, {"nvme1", destination()}}}; }
-
- private:
-  fs::path folder_;
-};
 
 Result<CopyReport> copy_between(const Machine& machine, CopyOptions options) {
   return barter::copy(machine.drive("nvme0"), machine.drive("nvme1"), std::move(options));
@@ -290,6 +259,33 @@ TEST(Copy, RefusesWhatMakesNoSense) {
   EXPECT_EQ(code(barter::copy(Extent(nvme0, 0, 4096), nvme1, {.via = "nvme9"})), "not_found");
   EXPECT_EQ(code(barter::copy(machine->drive("nvme7"), nvme1)), "not_found");
   EXPECT_EQ(Files::read(files.destination()), std::string(512_KiB, '\0'));
+}
+
+// By whatever names: the copy would write over what it has yet to read.
+TEST(Copy, OneFileBehindBothDrivesIsNotCopiedOntoItself) {
+  const Files files(2_MiB, 0);
+  const fs::path folder = files.source().parent_path();
+  fs::create_hard_link(files.source(), folder / "hard");
+  fs::create_symlink(files.source(), folder / "soft");
+  const std::string before = Files::read(files.source());
+  for (const char* other : {"source", "hard", "soft"}) {
+    const auto machine = Machine::open("two-nvme", {.attach = {{"nvme0", files.source()}, {"nvme1", folder / other}}});
+    ASSERT_TRUE(machine) << machine.error().message();
+    const Drive nvme0 = *machine->drive("nvme0");
+    const Drive nvme1 = *machine->drive("nvme1");
+    for (const auto& refused : {barter::copy(nvme0, nvme1), barter::copy(Extent(nvme0, 0, 1_MiB), Extent(nvme1, 512)),
+                                barter::copy(Extent(nvme0, 1_MiB, 1_MiB), Extent(nvme1, 1_MiB - 512))}) {
+      ASSERT_FALSE(refused) << other;
+      EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+      EXPECT_NE(refused.error().message().find("they are the same file, and the two parts overlap"), std::string::npos)
+          << refused.error().message();
+    }
+    EXPECT_TRUE(Files::read(files.source()) == before) << other;
+  }
+  const auto machine = Machine::open("two-nvme", {.attach = {{"nvme0", files.source()}, {"nvme1", folder / "hard"}}});
+  const auto apart = barter::copy(Extent(*machine->drive("nvme0"), 0, 1_MiB), Extent(*machine->drive("nvme1"), 1_MiB));
+  ASSERT_TRUE(apart) << apart.error().message();
+  EXPECT_TRUE(Files::read(files.source()) == before.substr(0, 1_MiB) + before.substr(0, 1_MiB));
 }
 
 TEST(Copy, AReadOnlyDestinationIsRefusedBeforeAnythingIsWritten) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "barter/result.hpp"
 
@@ -15,6 +16,9 @@ class Backing {
   virtual ~Backing() = default;
   [[nodiscard]] virtual std::uint64_t size_bytes() const = 0;
   [[nodiscard]] virtual bool is_read_only() const = 0;
+  // A name for what the bytes are, the same for two backings of one file, whatever path each was opened by. Empty: nobody
+  // else has them.
+  [[nodiscard]] virtual std::string identity() const { return {}; }
   // Within size_bytes(). An error is a medium error: the controller turns it into a status.
   [[nodiscard]] virtual Result<void> read(std::uint64_t offset, std::span<std::byte> into) = 0;
   [[nodiscard]] virtual Result<void> write(std::uint64_t offset, std::span<const std::byte> from) = 0;

@@ -59,14 +59,17 @@ Error explain(int error, const char* doing, const std::filesystem::path& file, s
 
 class FileBacking final : public Backing {
  public:
-  FileBacking(std::filesystem::path file, Descriptor descriptor, std::uint64_t size_bytes, bool is_read_only)
+  FileBacking(std::filesystem::path file, Descriptor descriptor, std::string identity, std::uint64_t size_bytes,
+              bool is_read_only)
       : file_(std::move(file)),
         descriptor_(std::move(descriptor)),
+        identity_(std::move(identity)),
         size_bytes_(size_bytes),
         is_read_only_(is_read_only) {}
 
   std::uint64_t size_bytes() const override { return size_bytes_; }
   bool is_read_only() const override { return is_read_only_; }
+  std::string identity() const override { return identity_; }
 
   Result<void> read(std::uint64_t offset, std::span<std::byte> into) override {
     while (!into.empty()) {
@@ -129,6 +132,7 @@ class FileBacking final : public Backing {
 
   const std::filesystem::path file_;
   const Descriptor descriptor_;
+  const std::string identity_;
   const std::uint64_t size_bytes_;
   const bool is_read_only_;
 };
@@ -162,7 +166,8 @@ Result<std::unique_ptr<Backing>> open_file_backing(const std::filesystem::path& 
   }
   const auto size = static_cast<std::uint64_t>(facts.st_size);
   const std::uint64_t whole = (size + block_bytes - 1) / block_bytes * block_bytes;
-  return std::make_unique<FileBacking>(file, std::move(opened), whole, is_read_only);
+  std::string identity = "file " + std::to_string(facts.st_dev) + " " + std::to_string(facts.st_ino);
+  return std::make_unique<FileBacking>(file, std::move(opened), std::move(identity), whole, is_read_only);
 }
 
 }  // namespace barter::devices::nvme

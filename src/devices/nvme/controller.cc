@@ -197,6 +197,12 @@ std::optional<Error> last_backing_error(const fabric::Device& device) {
   return controller == nullptr ? std::nullopt : controller->namespaces().last_error();
 }
 
+std::string medium_of(fabric::Device& device, std::uint32_t namespace_id) {
+  auto* controller = dynamic_cast<Controller*>(&device);
+  const Namespace* space = controller == nullptr ? nullptr : controller->namespaces().find(namespace_id);
+  return space == nullptr ? std::string() : space->backing->identity();
+}
+
 Result<void> reserve(fabric::Device& device, std::uint32_t namespace_id, std::uint64_t offset, std::uint64_t bytes) {
   auto* controller = dynamic_cast<Controller*>(&device);
   Namespace* space = controller == nullptr ? nullptr : controller->namespaces().find(namespace_id);

@@ -64,6 +64,8 @@ struct ControllerSetup {
 // For a device made by create_controller(); any other one has none of these.
 // What the operating system said when a medium last failed; the host saw only a status.
 [[nodiscard]] std::optional<Error> last_backing_error(const fabric::Device& device);
+// Backing::identity() of the namespace; empty if there is no such namespace.
+[[nodiscard]] std::string medium_of(fabric::Device& device, std::uint32_t namespace_id);
 // Makes sure that later writes to this part of the namespace don't fail for want of space.
 [[nodiscard]] Result<void> reserve(fabric::Device& device, std::uint32_t namespace_id, std::uint64_t offset,
                                    std::uint64_t bytes);

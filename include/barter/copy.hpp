@@ -10,6 +10,11 @@
 // The source drive reads into device memory (its own, the destination's, or a third device's) and the destination drive
 // takes the bytes from there: no byte of them is in host memory. If the owner of that memory takes it back in mid-copy,
 // the pieces concerned go by way of host memory, and the report says so.
+//
+// Of the devices whose memory both drives reach, the nearest is asked first: with the fewest ways through the host bridge, then
+// the fewest hops, then the smallest BDF. One that has room for less than a chunk comes after those that have room for one, and
+// where the owner refuses, or the memory is gone by then, the next one is asked. Nobody has to fit the copy to the memory: there
+// are fewer chunks in flight where it is small, and where two don't fit, smaller chunks, down to one block of the drives.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -44,9 +49,11 @@ struct CopyProgress {
 
 struct CopyOptions {
   P2p policy = P2p::preferred;
-  std::optional<std::string> via;              // the device memory to go through, by name or BDF; none: the nearest
-  std::uint32_t queue_depth = 4;               // chunks in flight, 1 to 256
-  std::uint64_t chunk_bytes = 1 << 20;         // whole blocks of both drives, at most 64 MiB
+  std::optional<std::string> via;  // the device memory to go through, by name or BDF; none: the nearest
+  std::uint32_t queue_depth = 4;   // chunks in flight at most, 1 to 256
+  // Whole blocks of both drives, at most 64 MiB, and never longer than the copy. None: 1 MiB, or as much less as lets it go through
+  // a small device memory. A size that is given is kept to: where it does not fit, the copy is not direct.
+  std::optional<std::uint64_t> chunk_bytes;
   bool verify = false;                         // read both back and compare
   std::function<void(CopyProgress)> progress;  // called on the copying thread as chunks arrive
 };
@@ -73,6 +80,9 @@ struct CopyReport {
   std::optional<std::uint64_t>
       control_bytes;  // queues and lists in host memory, likewise; none: the machine can't tell
   std::vector<Fallback> fallbacks;
+  // Why it went the way it did and not another one that there is, where that is no fallback: the policy's own choice of host
+  // memory, a nearer device whose memory was too small or refused. For people.
+  std::vector<std::string> reasons;
   std::optional<bool> verified;                   // none: not asked for
   std::optional<std::uint64_t> first_difference;  // byte of the copy, when verified is false
 };

@@ -106,11 +106,14 @@ void add_copy(CLI::App& app, CopyArguments& arguments, std::function<int()>& ver
   copy->add_option("--machine", arguments.machine, machines_help())->capture_default_str();
   copy->add_option("--attach", arguments.attach, "DRIVE=FILE: the file becomes the drive's first namespace");
   copy->add_option("--policy", arguments.policy, "required, preferred, enabled or disabled")->capture_default_str();
-  copy->add_option("--via", arguments.via, "the device whose memory to go through (default: the nearest)");
-  copy->add_option("--queue-depth", arguments.queue_depth, "chunks in flight")
+  copy->add_option("--via", arguments.via, "the device whose memory to go through (default: the nearest with room)");
+  copy->add_option("--queue-depth", arguments.queue_depth, "chunks in flight at most")
       ->capture_default_str()
       ->check(whole_number(1, 256));  // as copy.hpp has it
-  copy->add_option("--chunk", arguments.chunk, "bytes in a chunk, such as 256KiB")->capture_default_str();
+  copy->add_option(
+      "--chunk", arguments.chunk,
+      "bytes in a chunk, such as 256KiB: those, or not direct (default: 1MiB, or less where the copy or the "
+      "device memory is smaller)");
   copy->add_option("--seed", arguments.seed, "of a software machine's run")
       ->capture_default_str()
       ->check(whole_number(0, kAnySeed));

@@ -25,12 +25,16 @@ Result<MachineOptions> machine_options(const CopyArguments& arguments) {
 Result<CopyOptions> copy_options(const CopyArguments& arguments) {
   const auto policy = parse_p2p(arguments.policy);
   if (!policy) return std::unexpected(policy.error());
-  const auto chunk = parse_size(arguments.chunk);
-  if (!chunk) return std::unexpected(chunk.error());
+  std::optional<std::uint64_t> chunk_bytes;
+  if (arguments.chunk) {
+    const auto chunk = parse_size(*arguments.chunk);
+    if (!chunk) return std::unexpected(chunk.error());
+    chunk_bytes = *chunk;
+  }
   return CopyOptions{.policy = *policy,
                      .via = arguments.via,
                      .queue_depth = arguments.queue_depth,
-                     .chunk_bytes = *chunk,
+                     .chunk_bytes = chunk_bytes,
                      .verify = arguments.verify};
 }
 
@@ -84,6 +88,7 @@ std::string copy_report_text(const CopyArguments& arguments, const CopyReport& r
   for (const Fallback& fallback : report.fallbacks)
     row("fallback", fmt::format("{} chunks ({}) by way of host memory: {}", fallback.chunks,
                                 format_size(fallback.bytes), printable(fallback.reason)));
+  for (const std::string& reason : report.reasons) row("because", printable(reason));
   if (report.verified)
     row("verified", *report.verified ? "byte for byte the same"
                                      : fmt::format("DIFFERENT from byte {} on", *report.first_difference));
@@ -106,6 +111,7 @@ std::string copy_report_json(const CopyReport& report) {
       {"host_memory_bytes", report.host_memory_bytes},
       {"control_bytes", report.control_bytes ? Json(*report.control_bytes) : Json()},
       {"fallbacks", fallbacks},
+      {"reasons", report.reasons},
       {"verified", report.verified ? Json(*report.verified) : Json()},
       {"first_difference", report.first_difference ? Json(*report.first_difference) : Json()},
   };

@@ -18,7 +18,7 @@ struct CopyArguments {
   std::string policy = "preferred";
   std::optional<std::string> via;
   std::uint32_t queue_depth = CopyOptions{}.queue_depth;
-  std::string chunk = "1MiB";
+  std::optional<std::string> chunk;  // none: as CopyOptions says
   std::uint64_t seed = 1;
   bool verify = false;
   bool threaded = false;

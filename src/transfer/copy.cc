@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <iterator>
 #include <limits>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -18,9 +22,9 @@ namespace {
 
 using machine::DriveUnit;
 using transfer::Job;
-using transfer::StagingShape;
 
 constexpr std::uint32_t kMaxQueueDepth = 256;
+constexpr std::uint64_t kDefaultChunkBytes = std::uint64_t{1} << 20;
 constexpr std::uint64_t kMaxChunkBytes = std::uint64_t{64} << 20;
 constexpr std::uint64_t kMaxStagingBytes = std::uint64_t{1} << 30;
 
@@ -33,20 +37,26 @@ std::unexpected<Error> refuse(ErrorCode code, const Extent& source, const Extent
                .cure = std::move(cure)});
 }
 
+// Blocks of both drives; sizes of blocks are powers of two.
+std::uint64_t block_of(const Extent& source, const Extent& destination) {
+  return std::max(source.drive.block_bytes(), destination.drive.block_bytes());
+}
+
 Result<void> check_options(const Extent& source, const Extent& destination, const CopyOptions& options) {
-  const std::uint64_t block = std::max(source.drive.block_bytes(), destination.drive.block_bytes());
+  const std::uint64_t block = block_of(source, destination);
+  const std::uint64_t chunk = options.chunk_bytes.value_or(kDefaultChunkBytes);
   if (options.queue_depth == 0 || options.queue_depth > kMaxQueueDepth)
     return refuse(ErrorCode::invalid_argument, source, destination,
                   fmt::format("a queue depth of {} is not possible", options.queue_depth),
                   fmt::format("use 1 to {}", kMaxQueueDepth));
-  if (options.chunk_bytes == 0 || options.chunk_bytes % block != 0 || options.chunk_bytes > kMaxChunkBytes)
+  if (chunk == 0 || chunk % block != 0 || chunk > kMaxChunkBytes)
     return refuse(ErrorCode::invalid_argument, source, destination,
-                  fmt::format("chunks of {} bytes are not possible", options.chunk_bytes),
+                  fmt::format("chunks of {} bytes are not possible", chunk),
                   fmt::format("use whole blocks of {} bytes, at most {}", block, kMaxChunkBytes));
-  if (options.chunk_bytes * options.queue_depth > kMaxStagingBytes)
+  if (chunk * options.queue_depth > kMaxStagingBytes)
     return refuse(ErrorCode::invalid_argument, source, destination,
-                  fmt::format("{} chunks of {} bytes in flight are more than {} bytes", options.queue_depth,
-                              options.chunk_bytes, kMaxStagingBytes),
+                  fmt::format("{} chunks of {} bytes in flight are more than {} bytes", options.queue_depth, chunk,
+                              kMaxStagingBytes),
                   "use smaller chunks or a smaller queue depth");
   return {};
 }
@@ -89,11 +99,23 @@ Result<std::uint64_t> length_of(const Extent& source, const Extent& destination)
   return bytes;
 }
 
-// No more staging memory than the copy has chunks.
-StagingShape shape_for(std::uint64_t bytes, const CopyOptions& options) {
-  const std::uint64_t chunks = (bytes - 1) / options.chunk_bytes + 1;
-  return {.slots = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.queue_depth, chunks)),
-          .chunk_bytes = options.chunk_bytes};
+// No chunk is longer than the copy.
+transfer::StagingNeeds needs_of(const Extent& source, const Extent& destination, std::uint64_t bytes,
+                                const CopyOptions& options) {
+  const std::uint64_t block = block_of(source, destination);
+  const std::uint64_t whole_blocks = (bytes - 1) / block * block + block;
+  return {.bytes = bytes,
+          .most = {.slots = options.queue_depth,
+                   .chunk_bytes = std::min(options.chunk_bytes.value_or(kDefaultChunkBytes), whole_blocks)},
+          .block_bytes = block,
+          .is_chunk_fixed = options.chunk_bytes.has_value()};
+}
+
+// No more slots than the copy has chunks; but of one chunk a small device memory may make two.
+std::uint32_t slots_for(const transfer::StagingNeeds& needs, bool may_go_direct) {
+  const std::uint64_t chunks = (needs.bytes - 1) / needs.most.chunk_bytes + 1;
+  const std::uint64_t least = may_go_direct ? 2 : 1;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(needs.most.slots, std::max(chunks, least)));
 }
 
 // Two parts of one drive, a file and itself, or one file behind two drives.
@@ -132,12 +154,11 @@ class Hooks {
 };
 
 Result<transfer::Outcome> move_bytes(machine::State& machine, DriveUnit& source, DriveUnit& destination,
-                                     const transfer::Plan& plan, const Job& job, const CopyOptions& options) {
+                                     transfer::Stager& stager, const transfer::Plan& plan, const Job& job,
+                                     const CopyOptions& options) {
   transfer::Manner manner{.direct_only = options.policy == P2p::required, .progress = options.progress};
-  if (plan.provider != nullptr) {
-    manner.stage = [&] {
-      return transfer::DirectStaging::create(machine, source, destination, *plan.provider, job.shape);
-    };
+  if (!plan.providers.empty()) {
+    manner.stage = [&stager] { return stager.stage(); };
   } else if (plan.fallback) {
     manner.stage = [&plan]() -> transfer::DirectStagingResult {
       return std::unexpected(
@@ -162,16 +183,24 @@ Result<transfer::Outcome> move_bytes(machine::State& machine, DriveUnit& source,
   return outcome;
 }
 
-void say_provider(CopyReport& report, const DriveUnit& provider) {
-  report.provider = provider.name.empty() ? provider.bdf.to_string() : provider.name;
-  report.provider_bdf = provider.bdf;
+// The device that most of it went through; of others, a word.
+void say_providers(CopyReport& report, std::vector<transfer::Through> direct) {
+  if (direct.empty()) return;
+  std::ranges::sort(direct, std::ranges::greater(), &transfer::Through::bytes);
+  const auto name = [](const DriveUnit& unit) { return unit.name.empty() ? unit.bdf.to_string() : unit.name; };
+  report.route = CopyRoute::peer;
+  report.provider = name(*direct.front().provider);
+  report.provider_bdf = direct.front().provider->bdf;
+  for (const transfer::Through& other : std::span(direct).subspan(1))
+    report.reasons.push_back(fmt::format("{} bytes went through the memory of {}", other.bytes, name(*other.provider)));
 }
 
 Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destination, std::uint64_t bytes,
                        const CopyOptions& options) {
   DriveUnit& from = source.drive.unit();
   DriveUnit& to = destination.drive.unit();
-  const auto plan = transfer::make_plan(machine, from, to, options);
+  transfer::StagingNeeds needs = needs_of(source, destination, bytes, options);
+  const auto plan = transfer::make_plan(machine, from, to, options, needs.most.chunk_bytes);
   if (!plan) return std::unexpected(plan.error());
   auto source_endpoint = from.open_endpoint(options.queue_depth);
   if (!source_endpoint) return std::unexpected(std::move(source_endpoint.error()));
@@ -182,16 +211,18 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
   if (auto reserved = (*destination_endpoint)->reserve(destination.offset, bytes); !reserved)
     return std::unexpected(std::move(reserved.error()));
 
+  needs.most.slots = slots_for(needs, !plan->providers.empty());
   const Job job{.source = **source_endpoint,
                 .destination = **destination_endpoint,
                 .source_offset = source.offset,
                 .destination_offset = destination.offset,
                 .bytes = bytes,
-                .shape = shape_for(bytes, options)};
+                .shape = needs.most};
+  transfer::Stager stager(machine, from, to, plan->providers, needs);
   base::SystemClock wall;
   const auto before = machine.backend().traffic();
   const base::TimePoint start = wall.now();
-  auto outcome = move_bytes(machine, from, to, *plan, job, options);
+  auto outcome = move_bytes(machine, from, to, stager, *plan, job, options);
   if (!outcome) return std::unexpected(std::move(outcome.error()));
   if (destination.offset == 0 && !destination.length)
     if (auto ended = (*destination_endpoint)->end_at(bytes); !ended) return std::unexpected(std::move(ended.error()));
@@ -203,9 +234,10 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
   } else {
     report.host_memory_bytes = 2 * outcome->host_bytes;  // into it and out of it
   }
-  report.route = outcome->direct_bytes > 0 ? CopyRoute::peer : CopyRoute::host;
   report.fallbacks = std::move(outcome->fallbacks);
-  if (report.route == CopyRoute::peer) say_provider(report, *plan->provider);
+  report.reasons = plan->reasons;
+  std::ranges::copy(stager.passed_over(), std::back_inserter(report.reasons));
+  say_providers(report, std::move(outcome->direct));
   if (options.verify) {
     const auto difference = transfer::first_difference(job, machine.backend().clock());
     if (!difference) return std::unexpected(difference.error());

@@ -94,7 +94,7 @@ Result<void> Pipeline::start_chunks() {
     Slot& slot = slots_[index];
     if (slot.phase != Phase::idle) continue;
     slot.offset = next_offset_;
-    slot.bytes = std::min(shape_.chunk_bytes, bytes_ - next_offset_);
+    slot.bytes = std::min(direct_ ? direct_->chunk_bytes() : shape_.chunk_bytes, bytes_ - next_offset_);
     next_offset_ += slot.bytes;
     if (auto started = start_reading(index); !started) return started;
   }
@@ -238,12 +238,23 @@ Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {
     slot.phase = Phase::read;
     return {};
   }
-  done_bytes_ += slot.bytes;
-  (slot.staging ? outcome_.direct_bytes : outcome_.host_bytes) += slot.bytes;
+  count(slot);
   slot.staging = nullptr;
   slot.bounce.reset();
   slot.phase = Phase::idle;
   return {};
+}
+
+void Pipeline::count(const Slot& slot) {
+  done_bytes_ += slot.bytes;
+  if (!slot.staging) {
+    outcome_.host_bytes += slot.bytes;
+    return;
+  }
+  const auto* provider = &slot.staging->provider();
+  auto through = std::ranges::find(outcome_.direct, provider, &Through::provider);
+  if (through == outcome_.direct.end()) through = outcome_.direct.insert(through, {.provider = provider});
+  through->bytes += slot.bytes;
 }
 
 Error Pipeline::with_progress(Error error) const {

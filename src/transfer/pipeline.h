@@ -24,7 +24,7 @@ struct Job {
   std::uint64_t source_offset = 0;
   std::uint64_t destination_offset = 0;
   std::uint64_t bytes = 0;
-  StagingShape shape;  // slots: chunks in flight
+  StagingShape shape;  // slots: chunks in flight at most; device memory may have fewer, and smaller ones
 };
 
 // How it is to be moved.
@@ -36,8 +36,14 @@ struct Manner {
   std::function<void(CopyProgress)> progress;
 };
 
+// What went through the memory of one device.
+struct Through {
+  const machine::DriveUnit* provider = nullptr;
+  std::uint64_t bytes = 0;
+};
+
 struct Outcome {
-  std::uint64_t direct_bytes = 0;
+  std::vector<Through> direct;
   std::uint64_t host_bytes = 0;
   std::vector<Fallback> fallbacks;
 };
@@ -89,6 +95,7 @@ class Pipeline {
   [[nodiscard]] Result<std::size_t> reap(Side& side);
   void settle();
   [[nodiscard]] Result<void> finish_phase(std::uint32_t index, const Side& side);
+  void count(const Slot& slot);
   [[nodiscard]] Error with_progress(Error error) const;
   [[nodiscard]] std::span<const DmaSegment> view(std::uint32_t index) const;
 

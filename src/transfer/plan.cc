@@ -8,17 +8,24 @@
 #include <fmt/format.h>
 
 #include "barter/verdict.hpp"
+#include "transfer/staging.h"
 
 namespace barter::transfer {
 namespace {
+
+constexpr std::size_t kMaxReasons = 8;
 
 // What it takes to stage in one provider's memory: the source writes there and the destination reads from there.
 struct Candidate {
   machine::DriveUnit* provider = nullptr;
   std::uint32_t through_host_bridge = 0;  // how many of the two go that way
   std::uint32_t distance = 0;
-  std::optional<peer::FallbackReason> refused;  // none: it serves
-  std::string why_not;
+  std::uint64_t room_bytes = 0;                 // room_for() a chunk
+  std::optional<peer::FallbackReason> refused;  // it can't serve
+  bool is_unwanted = false;                     // it could, and the policy would rather not
+  std::string why_not;                          // either of the two
+
+  [[nodiscard]] bool serves() const { return !refused && !is_unwanted; }
 };
 
 // One of the two legs. The policy's own words stay in peer::decide; required differs from preferred only in what the
@@ -31,8 +38,8 @@ void look_at_leg(Candidate& candidate, machine::State& machine, const machine::D
   candidate.through_host_bridge += peer::route_for(answer, access) == Route::through_host_bridge;
   const auto decision = peer::decide(policy == P2p::required ? P2p::preferred : policy, answer, access);
   if (decision && decision->way == peer::Way::direct) return;
-  candidate.refused =
-      decision ? decision->fallback.value_or(peer::FallbackReason::no_route) : peer::FallbackReason::no_route;
+  candidate.is_unwanted = decision && !decision->fallback;
+  if (!candidate.is_unwanted) candidate.refused = decision ? *decision->fallback : peer::FallbackReason::no_route;
   candidate.why_not = fmt::format("{} {} the memory of {}: {}", client.name,
                                   access == Access::write ? "does not write to" : "does not read from",
                                   candidate.provider->name, decision ? decision->why : decision.error().message());
@@ -51,8 +58,26 @@ Candidate look_at(machine::State& machine, const machine::DriveUnit& source, con
 }
 
 // The fewest ways through the host bridge, then the shortest, then the order of names on the bus.
-auto rank(const Candidate& candidate) {
+auto nearness(const Candidate& candidate) {
   return std::tuple(candidate.through_host_bridge, candidate.distance, candidate.provider->bdf);
+}
+
+// The best first: those with room for a chunk, then those with room for half of one, and so on. Which nearer one comes behind for
+// want of room is told.
+Plan plan_of(machine::State& machine, std::vector<Candidate> serving, std::uint64_t chunk_bytes) {
+  for (Candidate& candidate : serving)
+    if (serving.size() > 1) candidate.room_bytes = room_for(machine, *candidate.provider, chunk_bytes);
+  std::ranges::sort(serving, [](const Candidate& a, const Candidate& b) {
+    return a.room_bytes != b.room_bytes ? a.room_bytes > b.room_bytes : nearness(a) < nearness(b);
+  });
+  Plan plan;
+  for (const Candidate& candidate : serving) {
+    plan.providers.push_back(candidate.provider);
+    if (nearness(candidate) < nearness(serving.front()) && plan.reasons.size() < kMaxReasons)
+      plan.reasons.push_back(fmt::format("the memory of {} is nearer, but has no room for a chunk of {} bytes",
+                                         candidate.provider->name, chunk_bytes));
+  }
+  return plan;
 }
 
 std::vector<machine::DriveUnit*> providers_to_look_at(machine::State& machine, const CopyOptions& options,
@@ -115,7 +140,7 @@ std::string why_no_providers(machine::State& machine) {
 }  // namespace
 
 Result<Plan> make_plan(machine::State& machine, const machine::DriveUnit& source, const machine::DriveUnit& destination,
-                       const CopyOptions& options) {
+                       const CopyOptions& options, std::uint64_t chunk_bytes) {
   if (options.policy == P2p::disabled) return Plan{};
   if (const auto obstacle = obstacle_of(source, destination)) {
     if (options.policy == P2p::required) return fail(*obstacle);
@@ -124,26 +149,25 @@ Result<Plan> make_plan(machine::State& machine, const machine::DriveUnit& source
   Result<void> ok;
   const auto providers = providers_to_look_at(machine, options, ok);
   if (!ok) return std::unexpected(std::move(ok.error()));
-  std::optional<Candidate> best;
-  std::vector<Candidate> refused;
+  std::vector<Candidate> serving;
+  std::vector<Candidate> others;
   for (machine::DriveUnit* provider : providers) {
     Candidate candidate = look_at(machine, source, destination, *provider, options.policy);
-    if (!candidate.why_not.empty())
-      refused.push_back(std::move(candidate));
-    else if (!best || rank(candidate) < rank(*best))
-      best = std::move(candidate);
+    (candidate.serves() ? serving : others).push_back(std::move(candidate));
   }
-  if (best) return Plan{.provider = best->provider};
+  if (!serving.empty()) return plan_of(machine, std::move(serving), chunk_bytes);
   std::string why = providers.empty() ? why_no_providers(machine) : "";
-  for (const Candidate& candidate : refused) why += (why.empty() ? "" : "; ") + candidate.why_not;
+  for (const Candidate& candidate : others) why += (why.empty() ? "" : "; ") + candidate.why_not;
+  // There is a direct route, and the policy has chosen: nothing has fallen back.
+  if (std::ranges::any_of(others, &Candidate::is_unwanted)) return Plan{.why_host = why, .reasons = {why}};
   if (options.policy != P2p::required)
-    return Plan{.fallback = refused.size() == 1 ? refused.front().refused : peer::FallbackReason::no_provider,
+    return Plan{.fallback = others.size() == 1 ? others.front().refused : peer::FallbackReason::no_provider,
                 .why_host = std::move(why)};
   return fail({.code = ErrorCode::no_route,
                .doing = "finding a direct route for the copy from",
                .subject = fmt::format("{} to {}", source.name, destination.name),
                .why = std::move(why),
-               .cure = cure_for(machine, source, destination, refused)});
+               .cure = cure_for(machine, source, destination, others)});
 }
 
 }  // namespace barter::transfer

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "machine/host.h"
 #include "machine/software.h"
 #include "machine/sources.h"
@@ -13,17 +14,23 @@
 
 namespace barter {
 
-Result<Machine> Machine::open(std::string_view name, MachineOptions options) {
-  if (name == "host") {
-    auto state = machine::open_host(options);
-    if (!state) return std::unexpected(std::move(state.error()));
-    return Machine(std::move(*state));
-  }
+namespace {
+
+Result<std::shared_ptr<machine::State>> open_state(std::string_view name, const MachineOptions& options) {
+  if (name == "host") return machine::open_host(options);
   auto source = machine::find_source(name);
   if (!source) return std::unexpected(std::move(source.error()));
-  auto state = source->description ? machine::open_software(*source->description, options)
-                                   : machine::open_capture(std::move(*source), options);
+  return source->description ? machine::open_software(*source->description, options)
+                             : machine::open_capture(std::move(*source), options);
+}
+
+}  // namespace
+
+Result<Machine> Machine::open(std::string_view name, MachineOptions options) {
+  auto state = open_state(name, options);
   if (!state) return std::unexpected(std::move(state.error()));
+  base::log::info("the machine {} is open: {} functions{}", (*state)->name(), (*state)->topology().functions().size(),
+                  (*state)->can_move() ? "" : ", and nothing can be moved on it");
   return Machine(std::move(*state));
 }
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "machine/device_links.h"
 #include "machine/page_mirror.h"
 #include "pci/class_code.h"
@@ -32,6 +33,22 @@ Result<void> Backend::set_device_link(const DriveUnit& one, const DriveUnit& oth
                .subject = fmt::format("{} and {}", one.name, other.name),
                .why = "this machine is no software machine, or has no such link"});
 }
+
+namespace {
+
+// What there is to know of a device when it joins the machine.
+void tell(const DriveUnit& unit) {
+  if (!base::log::is_wanted(base::log::Level::info)) return;
+  if (unit.trouble)
+    return base::log::info("{} at {} was not brought up: {}", unit.name, unit.bdf.to_string(), unit.trouble->message());
+  std::string memory = unit.exporter        ? fmt::format("shares {} bytes of memory", unit.exporter->size_bytes())
+                       : unit.why_no_memory ? "shares no memory (" + unit.why_no_memory->message() + ")"
+                                            : "shares no memory";
+  if (unit.why_not_direct) memory += "; reaches no memory of others (" + unit.why_not_direct->message() + ")";
+  base::log::info("{} at {} is up: {} bytes, {}", unit.name, unit.bdf.to_string(), unit.size_bytes, memory);
+}
+
+}  // namespace
 
 State::State(std::string name, Topology topology, std::string why_nothing_moves)
     : name_(std::move(name)), topology_(std::move(topology)), why_nothing_moves_(std::move(why_nothing_moves)) {}
@@ -64,6 +81,7 @@ Result<void> State::connect() {
 }
 
 Result<void> State::connect(const DriveUnit& drive) {
+  tell(drive);
   // The first of the parts of a drive brings in what they share.
   const auto is_first = [&](auto member) {
     const auto first =
@@ -101,6 +119,7 @@ Result<RevokeReport> State::take_out(DriveUnit& unit, RevokeOptions options, std
   if (unit.importer) add(exchange_->remove(*unit.importer, options));
   if (unit.mirror) add(exchange_->remove(unit.mirror->importer(), options));
   if (unit.exporter) add(exchange_->withdraw(*unit.exporter, options));
+  base::log::info("{} at {} has left the machine: {}", unit.name, unit.bdf.to_string(), why);
   for (const auto& part : drives_)
     if (part->bdf == unit.bdf)
       part->trouble = Error{.code = ErrorCode::device_gone, .doing = "using", .subject = part->name, .why = why};

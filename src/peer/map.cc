@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "peer/attempt.h"
 #include "peer/core.h"
+#include "peer/fallback.h"
 
 namespace barter::peer {
 
@@ -39,6 +41,8 @@ std::expected<Mapping, NotMapped> Core::try_map(Attempt& attempt) {
 
 // Whoever granted something is told that it is gone.
 std::unexpected<NotMapped> Core::give_up(Attempt& attempt, NotMapped failed) {
+  if (base::log::is_wanted(base::log::Level::debug))
+    base::log::debug("not mapped, {}: {}", name_of(reason_of(failed.reason)), failed.error.message());
   if (attempt.is_granted || !attempt.parts.empty())
     tell_unmapped(*attempt.exporter_state->exporter, request_for(attempt), attempt.parts);
   Lock lock(mutex_);

@@ -5,10 +5,13 @@
 // the importer the right to do any DMA at all. The same is done to an importer whose device keeps what it has asked the IOMMU
 // (ATS), where that lets it pass the IOMMU by.
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "peer/core.h"
 
 namespace barter::peer {
@@ -18,6 +21,24 @@ namespace {
 constexpr Duration kLongestDeadline = std::chrono::hours(24);
 // Mappings that an error tells of; it is for people.
 constexpr std::size_t kPinsTold = 8;
+
+std::string names_of(const std::vector<Bdf>& functions) {
+  std::string names;
+  for (const Bdf function : functions) names += (names.empty() ? "" : ", ") + function.to_string();
+  return names;
+}
+
+// Memory that moves is taken back for now all the time; for good, seldom.
+void tell(const Result<RevokeReport>& report, bool for_good) {
+  namespace log = base::log;
+  if (!report) return log::warn("{}", report.error().message());
+  if (!report->late.empty())
+    return log::info("took {} mappings back; late, and cut off from the memory: {}", report->mappings,
+                     names_of(report->late));
+  if (report->mappings == 0) return;
+  if (for_good) return log::info("took {} mappings back for good, and nobody was late", report->mappings);
+  log::debug("took {} mappings back for now, and nobody was late", report->mappings);
+}
 
 }  // namespace
 
@@ -31,10 +52,12 @@ struct Core::TakeBack {
   std::vector<Call> calls;
   std::vector<Bdf> late;
   std::optional<Error> not_cut_off;
+  bool for_good = true;
 };
 
 Result<RevokeReport> Core::take_back(RegionState& region, bool for_good, RevokeOptions options, MemoryRange part) {
   TakeBack work;
+  work.for_good = for_good;
   {
     Lock lock(mutex_);
     look_after_left(lock);
@@ -159,8 +182,11 @@ Result<RevokeReport> Core::run(TakeBack& work, RevokeOptions options) {
     work.late.erase(std::unique(work.late.begin(), work.late.end()), work.late.end());
     counters_.late_importers += work.late.size();
   }
-  if (work.not_cut_off) return fail(std::move(*work.not_cut_off));
-  return RevokeReport{.mappings = static_cast<std::uint32_t>(work.taken.size()), .late = std::move(work.late)};
+  Result<RevokeReport> report =
+      RevokeReport{.mappings = static_cast<std::uint32_t>(work.taken.size()), .late = std::move(work.late)};
+  if (work.not_cut_off) report = fail(std::move(*work.not_cut_off));
+  tell(report, work.for_good);
+  return report;
 }
 
 void Core::await_leases(TakeBack& work, RevokeOptions options) {
@@ -311,6 +337,8 @@ void Core::isolate(Lock& lock, MappingState& mapping, TakeBack* work) {
   ++importer.busy;
   lock.unlock();
   const Result<void> isolated = importer.importer->isolate();
+  base::log::warn("{} did not let go of memory that was taken back: {}", importer.function.to_string(),
+                  isolated ? "it may do no DMA until it is reset" : isolated.error().message());
   lock.lock();
   --importer.busy;
   if (isolated || isolated.error().code == ErrorCode::device_gone) {

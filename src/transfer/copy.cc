@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "machine/state.h"
 #include "transfer/pipeline.h"
 #include "transfer/plan.h"
@@ -202,6 +203,9 @@ Result<CopyReport> run(machine::State& machine, Extent& source, Extent& destinat
   transfer::StagingNeeds needs = needs_of(source, destination, bytes, options);
   const auto plan = transfer::make_plan(machine, from, to, options, needs.most.chunk_bytes);
   if (!plan) return std::unexpected(plan.error());
+  base::log::debug("copying {} bytes from {} to {}, policy {}: {}", bytes, from.name, to.name, name_of(options.policy),
+                   !plan->providers.empty() ? fmt::format("direct, by way of {}", plan->providers.front()->name)
+                                            : fmt::format("by way of host memory. {}", plan->why_host));
   auto source_endpoint = from.open_endpoint(options.queue_depth);
   if (!source_endpoint) return std::unexpected(std::move(source_endpoint.error()));
   auto destination_endpoint = to.open_endpoint(options.queue_depth);

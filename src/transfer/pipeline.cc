@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
+
 namespace barter::transfer {
 namespace {
 
@@ -129,7 +131,11 @@ Result<void> Pipeline::start_writing(std::uint32_t index) {
 // The owner has taken the memory back: what this chunk had there is gone, and it starts again.
 Result<void> Pipeline::lose_direct(std::uint32_t index, Error error) {
   if (manner_.direct_only) return fail(std::move(error));
-  if (direct_ == slots_[index].staging || !slots_[index].staging) direct_ = nullptr;
+  // Once for the staging, however many chunks it had.
+  if (direct_ && (direct_ == slots_[index].staging || !slots_[index].staging)) {
+    base::log::info("by way of host memory from here on: {}", error.message());
+    direct_ = nullptr;
+  }
   why_not_direct_ = {.reason = peer::FallbackReason::revoked, .error = std::move(error)};
   return go_by_host(index, why_not_direct_);
 }
@@ -158,10 +164,14 @@ Result<void> Pipeline::stage_again() {
   host_chunks_since_try_ = 0;
   auto staging = manner_.stage();
   if (staging) {
+    if (host_) base::log::info("direct again, by way of {}", (*staging)->provider().name);
     direct_ = std::move(*staging);
     return {};
   }
   if (manner_.direct_only) return std::unexpected(std::move(staging.error().error));
+  // Each try in vain says the same, as a rule.
+  if (std::string why = staging.error().error.message(); why != why_not_direct_.error.message())
+    base::log::info("by way of host memory: {}", why);
   why_not_direct_ = std::move(staging.error());
   return {};
 }

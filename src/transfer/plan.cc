@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "barter/verdict.hpp"
+#include "base/log.h"
 #include "transfer/staging.h"
 
 namespace barter::transfer {
@@ -73,6 +74,9 @@ Plan plan_of(machine::State& machine, std::vector<Candidate> serving, std::uint6
   Plan plan;
   for (const Candidate& candidate : serving) {
     plan.providers.push_back(candidate.provider);
+    base::log::debug("candidate {}: the memory of {} at {}, {} hops, {} of the two ways through the host bridge",
+                     plan.providers.size(), candidate.provider->name, candidate.provider->bdf.to_string(),
+                     candidate.distance, candidate.through_host_bridge);
     if (nearness(candidate) < nearness(serving.front()) && plan.reasons.size() < kMaxReasons)
       plan.reasons.push_back(fmt::format("the memory of {} is nearer, but has no room for a chunk of {} bytes",
                                          candidate.provider->name, chunk_bytes));
@@ -153,6 +157,7 @@ Result<Plan> make_plan(machine::State& machine, const machine::DriveUnit& source
   std::vector<Candidate> others;
   for (machine::DriveUnit* provider : providers) {
     Candidate candidate = look_at(machine, source, destination, *provider, options.policy);
+    if (!candidate.serves()) base::log::debug("not direct: {}", candidate.why_not);
     (candidate.serves() ? serving : others).push_back(std::move(candidate));
   }
   if (!serving.empty()) return plan_of(machine, std::move(serving), chunk_bytes);

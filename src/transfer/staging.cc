@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "peer/pages.h"
 #include "peer/segments.h"
 
@@ -112,6 +113,9 @@ DirectStagingResult DirectStaging::create(machine::State& machine, machine::Driv
   if (!destination_lease) return not_staged(std::move(destination_lease.error()));
   staging->source_views_ = cut_into_slots(source_lease->segments(), shape);
   staging->destination_views_ = cut_into_slots(destination_lease->segments(), shape);
+  base::log::debug("{} chunks of {} bytes in the memory of {}, {} from {}, {} to {}", shape.slots, shape.chunk_bytes,
+                   provider.name, name_of(staging->for_source_.route()), source.name,
+                   name_of(staging->for_destination_.route()), destination.name);
   return staging;
 }
 

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
+
 namespace barter::drivers::accelerator {
 namespace {
 
@@ -296,7 +298,9 @@ std::optional<std::uint64_t> ChannelImpl::progress() {
 }
 
 void ChannelImpl::break_with(Error error) {
-  if (!broken_) broken_ = std::move(error);
+  if (broken_) return;
+  base::log::warn("the accelerator failed: {}", error.message());
+  broken_ = std::move(error);
 }
 
 }  // namespace barter::drivers::accelerator

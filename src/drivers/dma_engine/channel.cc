@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
+
 namespace barter::drivers::dma_engine {
 namespace {
 
@@ -274,7 +276,9 @@ bool ChannelImpl::take_interrupt() {
 std::uint64_t ChannelImpl::moved_bytes() { return read<MovedRegister>(*parts_.device.registers, place_).raw; }
 
 void ChannelImpl::break_with(Error error) {
-  if (!broken_) broken_ = std::move(error);
+  if (broken_) return;
+  base::log::warn("the DMA engine failed: {}", error.message());
+  broken_ = std::move(error);
 }
 
 }  // namespace barter::drivers::dma_engine

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "drivers/nvme/commands/io.h"
 
 namespace barter::drivers::nvme {
@@ -207,6 +208,7 @@ bool QueuePairImpl::take_interrupt() {
 
 void QueuePairImpl::break_with(Error error) {
   if (is_broken_) return;
+  base::log::warn("the drive failed: {}", error.message());
   broken_ = std::move(error);
   is_broken_ = true;
 }

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "linux/system_error.h"
 #include "linux/vfio/host_memory.h"
 #include "linux/vfio/uapi.h"
@@ -189,6 +190,7 @@ Result<pci::DmaBuffer> VfioFunction::share_dma(const pci::DmaBuffer& other) {
 }
 
 Result<void> VfioFunction::reset() {
+  base::log::warn("resetting {}", name_);
   if (!can_reset_)
     return fail({.code = ErrorCode::unsupported,
                  .doing = "resetting",

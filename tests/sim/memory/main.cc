@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -76,6 +77,8 @@ std::string parse(const std::vector<std::string_view>& arguments, barter::sim::O
 }  // namespace
 
 int main(int count, char** values) {
+  // Importers are late here by the thousand, on purpose.
+  setenv("BARTER_LOG", "error", 0);
   barter::sim::Options options;
   if (const std::string wrong = parse({values + 1, values + count}, options); !wrong.empty()) return refuse(wrong);
   options.digest_every = std::max<std::uint64_t>((options.steps + 9) / 10, 1);

@@ -176,10 +176,17 @@ TEST_F(InterconnectTest, WhatIsPlacedInTheDevicesOwnPageTablesGoesByTheLinkToo) 
   ASSERT_TRUE(by_pcie) << by_pcie.error().error.message();
   EXPECT_EQ(by_pcie->route(), Route::through_host_bridge);
   EXPECT_FALSE(placing.tables.shown.at(at).link);
-  // An owner that leaves while the way is made leaves nothing open.
+  // An owner that takes it back while the way is made leaves nothing open.
   link_.up = true;
-  link_.on_open = [this] { EXPECT_TRUE(region_->invalidate()); };
+  const auto witness = exchange_.map(simple_, *region_);
+  ASSERT_TRUE(witness);
+  std::thread owner;
+  link_.on_open = [&] {
+    owner = std::thread([this] { EXPECT_TRUE(region_->invalidate()); });
+    while (!witness->is_revoked()) std::this_thread::yield();
+  };
   EXPECT_FALSE(exchange_.try_map_at({8_GiB}, placing, *region_->state(), options));
+  owner.join();
   EXPECT_TRUE(link_.ways.empty());
   EXPECT_FALSE(placing.tables.shown.contains({8_GiB}));
   EXPECT_TRUE(exchange_.remove(placing));

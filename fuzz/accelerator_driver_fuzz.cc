@@ -15,30 +15,12 @@
 #include "drivers/accelerator/fake_accelerator.h"
 #include "drivers/accelerator/links.h"
 #include "drivers/accelerator/memory_exporter.h"
+#include "input.h"
 
 namespace {
 
 using namespace barter;
 namespace gpu = drivers::accelerator;
-
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  // Zeros, once the input has ended.
-  template <class T>
-  T take() {
-    T value{};
-    const std::size_t size = std::min(sizeof value, bytes_.size());
-    std::memcpy(&value, bytes_.data(), size);
-    bytes_ = bytes_.subspan(size);
-    return value;
-  }
-  bool chance() { return (take<std::uint8_t>() & 7) == 1; }
-  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
 
 gpu::Operand operand(Input& input) {
   const auto what = input.take<std::uint8_t>();

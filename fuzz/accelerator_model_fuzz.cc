@@ -12,62 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include "bus_host.h"
 #include "devices/accelerator/accelerator.h"
 #include "fabric/device.h"
+#include "input.h"
 
 namespace {
 
 using namespace barter;
-
-// Zeros when it has run out.
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
-  [[nodiscard]] bool is_empty() const { return rest_.empty(); }
-  template <class T>
-  T take() {
-    T value{};
-    const std::size_t bytes = std::min(sizeof value, rest_.size());
-    std::memcpy(&value, rest_.data(), bytes);
-    rest_ = rest_.subspan(bytes);
-    return value;
-  }
-
- private:
-  std::span<const std::uint8_t> rest_;
-};
-
-class Host final : public fabric::Requester {
- public:
-  static constexpr std::uint64_t kBytes = 0x20000;  // of memory, from address 0 on
-  explicit Host(std::uint8_t mood) : memory(kBytes), mood_(mood) {}
-  fabric::Completion read(DmaAddress from, std::span<std::byte> into) override {
-    const auto status = check(from.value, into.size());
-    if (status == fabric::Completion::successful) std::memcpy(into.data(), memory.data() + from.value, into.size());
-    return status;
-  }
-  fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
-    const auto status = check(to.value, from.size());
-    if (status == fabric::Completion::successful) std::memcpy(memory.data() + to.value, from.data(), from.size());
-    return status;
-  }
-  Run run(DmaAddress, std::uint64_t, Access) override { return {}; }
-  void interrupt(unsigned) override {}
-  void windows_changed() override {}
-  bool may_master() const override { return true; }
-  std::optional<BusAddress> bar_address(unsigned) const override { return BusAddress{0x1'0000'0000}; }
-
-  std::vector<std::byte> memory;
-
- private:
-  fabric::Completion check(std::uint64_t at, std::uint64_t bytes) {
-    if (at >= kBytes || bytes > kBytes - at) return fabric::Completion::unsupported_request;
-    if (mood_ < 0x80) return fabric::Completion::successful;
-    return ++requests_ % mood_ == 3 ? fabric::Completion::poisoned : fabric::Completion::successful;
-  }
-  const std::uint8_t mood_;
-  std::uint64_t requests_ = 0;
-};
 
 // An address that is somewhere, most of the time: in the memory, on the bus, or in the pages at 0 and 40000000h.
 std::uint64_t address(Input& input) {
@@ -79,7 +31,7 @@ std::uint64_t address(Input& input) {
 }
 
 // A command that could be, with a few bits of it changed.
-void push(fabric::Device& device, Host& host, Input& input, std::uint32_t channel, std::uint32_t& tail) {
+void push(fabric::Device& device, BusHost& host, Input& input, std::uint32_t channel, std::uint32_t& tail) {
   constexpr std::array<std::uint32_t, 8> kOpcodes = {0x00, 0x01, 0x02, 0x10, 0x11, 0x12, 0x13, 0x14};
   struct {
     std::uint32_t word, spaces;
@@ -142,7 +94,7 @@ void start(fabric::Device& device) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input input({data, size});
-  Host host(input.take<std::uint8_t>());
+  BusHost host(input.take<std::uint8_t>());
   auto made = devices::accelerator::create_accelerator({.memory_bytes = 0x40000,
                                                         .window_bytes = 0x20000,
                                                         .copy_channels = 1,
@@ -155,7 +107,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fabric::Device& device = **made;
   if (!devices::accelerator::connect({device, 0}, {**peer, 0})) std::abort();
   device.attach(host);
-  Host other(0);
+  BusHost other(0);
   (*peer)->attach(other);
   (*peer)->write_register(0, {0x804}, 4, 1);
   device.write_register(0, {0x804}, 4, 1);

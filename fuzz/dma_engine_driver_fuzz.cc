@@ -13,30 +13,12 @@
 #include "barter/units.hpp"
 #include "drivers/dma_engine/engine.h"
 #include "drivers/dma_engine/fake_dma_engine.h"
+#include "input.h"
 
 namespace {
 
 using namespace barter;
 namespace dma = drivers::dma_engine;
-
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  // Zeros, once the input has ended.
-  template <class T>
-  T take() {
-    T value{};
-    const std::size_t size = std::min(sizeof value, bytes_.size());
-    std::memcpy(&value, bytes_.data(), size);
-    bytes_ = bytes_.subspan(size);
-    return value;
-  }
-  bool chance() { return (take<std::uint8_t>() & 7) == 1; }
-  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
 
 std::vector<DmaSegment> segments(Input& input) {
   std::vector<DmaSegment> all(input.take<std::uint8_t>() & 31);
@@ -53,7 +35,7 @@ void drive(dma::Engine& engine, dma::testing::FakeDmaEngine& device, Input& inpu
   device.on_completion = [&](dma::testing::FakeCompletion& entry) {
     if (input.chance()) entry.word ^= input.take<std::uint32_t>();
     if (input.chance()) entry.place ^= input.take<std::uint32_t>();
-    if (input.chance()) entry.moved = input.take<std::uint64_t>();
+    if (input.chance()) entry.result = input.take<std::uint64_t>();
     return !input.chance();
   };
   std::array<dma::CommandResult, 8> results;

@@ -11,65 +11,14 @@
 #include <span>
 #include <vector>
 
+#include "bus_host.h"
 #include "devices/dma_engine/dma_engine.h"
 #include "fabric/device.h"
+#include "input.h"
 
 namespace {
 
 using namespace barter;
-
-// Zeros when it has run out.
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : rest_(bytes) {}
-  [[nodiscard]] bool is_empty() const { return rest_.empty(); }
-  template <class T>
-  T take() {
-    T value{};
-    const std::size_t bytes = std::min(sizeof value, rest_.size());
-    std::memcpy(&value, rest_.data(), bytes);
-    rest_ = rest_.subspan(bytes);
-    return value;
-  }
-
- private:
-  std::span<const std::uint8_t> rest_;
-};
-
-class Host final : public fabric::Requester {
- public:
-  static constexpr std::uint64_t kBytes = 0x20000;  // of memory, from address 0 on
-  explicit Host(std::uint8_t mood) : memory(kBytes), mood_(mood) {}
-  fabric::Completion read(DmaAddress from, std::span<std::byte> into) override {
-    const auto status = check(from.value, into.size());
-    if (status == fabric::Completion::successful) std::memcpy(into.data(), memory.data() + from.value, into.size());
-    return status;
-  }
-  fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
-    const auto status = check(to.value, from.size());
-    if (status == fabric::Completion::successful) std::memcpy(memory.data() + to.value, from.data(), from.size());
-    written += from.size();
-    return status;
-  }
-  Run run(DmaAddress, std::uint64_t, Access) override { return {}; }
-  void interrupt(unsigned) override {}
-  void windows_changed() override {}
-  bool may_master() const override { return true; }
-  std::optional<BusAddress> bar_address(unsigned) const override { return std::nullopt; }
-
-  std::vector<std::byte> memory;
-  std::uint64_t written = 0;
-
- private:
-  fabric::Completion check(std::uint64_t at, std::uint64_t bytes) {
-    if (bytes == 0) std::abort();  // there is no such request
-    if (at >= kBytes || bytes > kBytes - at) return fabric::Completion::unsupported_request;
-    if (mood_ < 0x80) return fabric::Completion::successful;
-    return ++requests_ % mood_ == 3 ? fabric::Completion::poisoned : fabric::Completion::successful;
-  }
-  const std::uint8_t mood_;
-  std::uint64_t requests_ = 0;
-};
 
 std::uint64_t address(Input& input) {
   const auto where = input.take<std::uint32_t>();
@@ -77,7 +26,7 @@ std::uint64_t address(Input& input) {
 }
 
 // A list at 10000h or 11000h that adds up, unless a bit of it is changed.
-std::uint16_t lay_out(Host& host, Input& input, std::uint64_t at, std::uint64_t bytes) {
+std::uint16_t lay_out(BusHost& host, Input& input, std::uint64_t at, std::uint64_t bytes) {
   struct {
     std::uint64_t address;
     std::uint32_t bytes, reserved;
@@ -95,7 +44,7 @@ std::uint16_t lay_out(Host& host, Input& input, std::uint64_t at, std::uint64_t 
   return count;
 }
 
-void push(fabric::Device& device, Host& host, Input& input, std::uint32_t channel, std::uint32_t& tail) {
+void push(fabric::Device& device, BusHost& host, Input& input, std::uint32_t channel, std::uint32_t& tail) {
   struct {
     std::uint32_t word, lists;
     std::uint64_t source, destination, bytes, reserved[4];
@@ -138,7 +87,7 @@ void start(fabric::Device& device) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input input({data, size});
-  Host host(input.take<std::uint8_t>());
+  BusHost host(input.take<std::uint8_t>());
   auto made =
       devices::dma_engine::create_dma_engine({.channels = 2, .ring_log2 = 6, .segments = 8, .transfer_bytes = 0x40000});
   if (!made) std::abort();

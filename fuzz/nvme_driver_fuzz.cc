@@ -14,30 +14,12 @@
 #include "drivers/nvme/commands/identify.h"
 #include "drivers/nvme/controller.h"
 #include "drivers/nvme/fake_controller.h"
+#include "input.h"
 
 namespace {
 
 using namespace barter;
 namespace nvme = drivers::nvme;
-
-class Input {
- public:
-  explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  // Zeros, once the input has ended.
-  template <class T>
-  T take() {
-    T value{};
-    const std::size_t size = std::min(sizeof value, bytes_.size());
-    std::memcpy(&value, bytes_.data(), size);
-    bytes_ = bytes_.subspan(size);
-    return value;
-  }
-  bool chance() { return (take<std::uint8_t>() & 7) == 1; }
-  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
-
- private:
-  std::span<const std::uint8_t> bytes_;
-};
 
 // Mostly a controller that can be, so that the input gets past bring-up.
 nvme::testing::FakeSetup setup_from(Input& input) {

@@ -24,7 +24,7 @@ struct AcceleratorSetup {
   std::uint8_t ring_log2 = 12;        // of the longest ring
   std::uint8_t links = 0;             // ports, 0 to 8
   std::uint64_t unit = 0;             // tells it from all others; needed by whoever looks for the other end of a link
-  // What a channel moves before it is another one's turn; little of it, and a command is seen half done. 0: kMaxBytesPerStep.
+  // What a channel moves before it is another one's turn; little of it, and a command is seen half done. 0: ring_device::kMaxBytesPerStep.
   std::uint64_t bytes_per_step = 0;
 };
 

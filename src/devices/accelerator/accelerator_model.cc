@@ -17,20 +17,22 @@ Accelerator::Accelerator(fabric::FunctionIdentity identity, const FixedRegisters
           {.memory = backing_.bytes(),
            .unit = unit,
            // Where it answers at its registers: off without power, and after a reset until a driver has turned it on.
-           .is_on = [this] { return requester_ != nullptr && requester_->bar_address(kRegisterBar).has_value(); }},
+           .is_on =
+               [this] {
+                 return requester_ != nullptr && requester_->bar_address(ring_device::kRegisterBar).has_value();
+               }},
           [this](std::string what) { record(std::move(what)); }),
       registers_(fixed, links_, [this](std::string what) { record(std::move(what)); }),
-      memory_(backing_.bytes(), links_) {
+      memory_(backing_.bytes(), links_),
+      stepper_(registers_) {
   for (std::uint32_t number = 0; number < fixed.channels(); ++number)
-    channels_.push_back(std::make_unique<Channel>(
-        number, number < fixed.copy_channels ? Engine::copy : Engine::compute, registers_, memory_,
-        [this](std::string what) { record(std::move(what)); }, bytes_per_step));
+    stepper_.add({ring_device::Ring(number, registers_, [this](std::string what) { record(std::move(what)); }),
+                  ChannelJob(number, registers_, memory_), bytes_per_step});
 }
 
 void Accelerator::attach(fabric::Requester& requester) {
   requester_ = &requester;
-  memory_.attach(requester);
-  for (const auto& channel : channels_) channel->attach(requester);
+  stepper_.attach(requester);
 }
 
 void Accelerator::record(std::string what) {
@@ -39,13 +41,13 @@ void Accelerator::record(std::string what) {
 }
 
 std::uint64_t Accelerator::read_register(unsigned bar, BarOffset at, unsigned width_bytes) {
-  if (bar == kRegisterBar) return registers_.read(at.value, width_bytes);
+  if (bar == ring_device::kRegisterBar) return registers_.read(at.value, width_bytes);
   record(fmt::format("a read of BAR {} at {:#x}, where the window shows no memory", bar, at.value));
   return ~std::uint64_t{0};
 }
 
 void Accelerator::write_register(unsigned bar, BarOffset at, unsigned width_bytes, std::uint64_t value) {
-  if (bar != kRegisterBar) {
+  if (bar != ring_device::kRegisterBar) {
     record(fmt::format("a write to BAR {} at {:#x}, where the window shows no memory", bar, at.value));
     return;
   }
@@ -58,39 +60,13 @@ std::vector<fabric::MemoryWindow> Accelerator::windows() {
   return {{kWindowBar, {0}, backing_.bytes().subspan(base, bytes)}};
 }
 
-bool Accelerator::step() {
-  if (is_resetting_.load(std::memory_order_relaxed)) return false;
-  const std::scoped_lock lock(step_mutex_);
-  bool has_worked = false;
-  if (registers_.attention()) {
-    follow_registers();
-    has_worked = true;
-  }
-  // With Bus Master Enable off no request may be started; the doorbells keep.
-  if (!is_ready_ || !requester_->may_master()) return has_worked;
-  memory_.set_root(registers_.table_root());
-  for (std::size_t turn = 0; turn < channels_.size(); ++turn)
-    if (channels_[(next_channel_ + turn) % channels_.size()]->step()) has_worked = true;
-  next_channel_ = (next_channel_ + 1) % channels_.size();
-  return has_worked;
-}
-
-void Accelerator::follow_registers() {
-  registers_.forget_attention();
-  const RegisterFile::Wish enable = registers_.take_enable();
-  if (enable.was_off || !enable.is_on) {
-    for (const auto& channel : channels_) channel->stop();
-    is_ready_ = false;
-    registers_.set_status({});
-  }
-  if (enable.is_on && !is_ready_) {
-    is_ready_ = true;
+// No slice is under way here, and the next one reads the tables anew.
+void Accelerator::follow_registers(bool becomes_ready) {
+  if (becomes_ready) {
     registers_.clear_fault();
     memory_.forget_translations();
-    registers_.set_status(Status{}.with(Status::ready, true));
   }
-  for (const auto& channel : channels_) channel->follow(is_ready_);
-  // No slice is under way here, and the next one reads the tables anew.
+  memory_.set_root(registers_.table_root());
   if (registers_.invalidation_is_asked()) {
     memory_.forget_translations();
     registers_.invalidated();
@@ -98,17 +74,12 @@ void Accelerator::follow_registers() {
 }
 
 void Accelerator::reset() {
-  is_resetting_.store(true, std::memory_order_relaxed);
-  {
-    const std::scoped_lock lock(step_mutex_);
-    is_resetting_.store(false, std::memory_order_relaxed);
-    for (const auto& channel : channels_) channel->stop();
-    registers_.reset();
+  stepper_.reset([this] {
+    registers_.clear_own();
     links_.reset();  // before the memory goes: from here on no peer is in it
-    is_ready_ = false;
     memory_.set_root({});
     backing_.zero(0, backing_.bytes().size());
-  }
+  });
   if (requester_ != nullptr) requester_->windows_changed();
 }
 
@@ -122,7 +93,6 @@ std::unexpected<Error> refuse(std::string why, std::string cure) {
 }
 
 constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 44;
-constexpr std::uint8_t kMaxRingLog2 = 15;  // the head in a completion has 16 bits
 
 Result<void> check(const AcceleratorSetup& setup, std::uint64_t window_bytes) {
   if (setup.memory_bytes == 0 || setup.memory_bytes % kMemoryUnitBytes != 0 || setup.memory_bytes > kMaxMemoryBytes)
@@ -135,7 +105,7 @@ Result<void> check(const AcceleratorSetup& setup, std::uint64_t window_bytes) {
   const std::uint32_t channels = std::uint32_t{setup.copy_channels} + setup.compute_channels;
   if (channels == 0 || channels > kMaxChannels)
     return refuse(fmt::format("it would have {} channels", channels), fmt::format("choose 1 to {}", kMaxChannels));
-  if (setup.ring_log2 == 0 || setup.ring_log2 > kMaxRingLog2)
+  if (setup.ring_log2 == 0 || setup.ring_log2 > ring_device::kMaxRingLog2)
     return refuse(fmt::format("its rings would have up to 2^{} entries", setup.ring_log2), "choose 1 to 15");
   if (setup.links > kMaxLinks)
     return refuse(fmt::format("it would have {} links", setup.links), fmt::format("choose up to {}", kMaxLinks));
@@ -165,14 +135,15 @@ Result<std::unique_ptr<fabric::Device>> create_accelerator(const AcceleratorSetu
       .subsystem_id = setup.device_id,
       .class_code = kProcessingAccelerator,
       .revision = 1,
-      .bars = {{.index = kRegisterBar, .size_bytes = kRegisterBarBytes},
+      .bars = {{.index = ring_device::kRegisterBar, .size_bytes = kRegisterBarBytes},
                {.index = kWindowBar, .size_bytes = window_bytes, .is_64bit = true, .is_prefetchable = true}},
       .msix_vectors = fixed.channels(),
-      .msix_bar = kRegisterBar,
+      .msix_bar = ring_device::kRegisterBar,
       .msix_table = {kMsixTable},
       .msix_pending = {kMsixPending}};
   return std::make_unique<Accelerator>(std::move(identity), fixed, std::move(*memory),
-                                       setup.bytes_per_step != 0 ? setup.bytes_per_step : kMaxBytesPerStep, setup.unit);
+                                       setup.bytes_per_step != 0 ? setup.bytes_per_step : ring_device::kMaxBytesPerStep,
+                                       setup.unit);
 }
 
 Result<void> connect(LinkEnd first, LinkEnd second) {

@@ -73,11 +73,11 @@ TEST(AcceleratorModel, TheWorkedExample) {
   std::memcpy(host.window().data() + 0x10000, words, sizeof words);
   const unsigned char descriptor[] = {0x11, 0, 7, 0, 0x3c, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
                                       0,    0, 0, 0, 0,    0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0};
-  std::memcpy(host.host(TestHost::kRing, sizeof descriptor).data(), descriptor, sizeof descriptor);
+  std::memcpy(host.bytes(TestHost::kRing, sizeof descriptor).data(), descriptor, sizeof descriptor);
   host.set(0x1080 + 0x24, 1);
   host.run();
   const unsigned char expected[] = {6, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 7, 0, 0, 0x80};
-  EXPECT_EQ(std::memcmp(host.host(TestHost::kCompletions, 16).data(), expected, 16), 0);
+  EXPECT_EQ(std::memcmp(host.bytes(TestHost::kCompletions, 16).data(), expected, 16), 0);
   EXPECT_THAT(host.device->violations(), IsEmpty());
 }
 
@@ -85,38 +85,38 @@ TEST(AcceleratorModel, CopiesBetweenAllSpacesInSlices) {
   TestHost host(kSmall);
   host.start(kCopy);
   auto memory = host.window();
-  fill(host.host(TestHost::kBase + 0x10000, 0x40000));
+  fill(host.bytes(TestHost::kBase + 0x10000, 0x40000));
   // Bus to local, local to local, local to bus, bus to bus.
-  EXPECT_EQ(host.do_command({.word = 0x00010001,
-                             .spaces = 0x0d,
-                             .source = TestHost::kBase + 0x10000,
-                             .destination = 3,
-                             .count = 0x40000})
+  EXPECT_EQ(host.carry_out({.word = 0x00010001,
+                            .spaces = 0x0d,
+                            .source = TestHost::kBase + 0x10000,
+                            .destination = 3,
+                            .count = 0x40000})
                 .word,
             0x80000001u);
   EXPECT_EQ(
-      host.do_command({.word = 0x01, .spaces = 0x0c, .source = 3, .destination = 2 * kMiB, .count = 0x40000}).status(),
+      host.carry_out({.word = 0x01, .spaces = 0x0c, .source = 3, .destination = 2 * kMiB, .count = 0x40000}).status(),
       0u);
-  EXPECT_EQ(host.do_command({.word = 0x01,
-                             .spaces = 0x1c,
-                             .source = 2 * kMiB,
-                             .destination = TestHost::kBase + 0x60000,
-                             .count = 0x40000})
+  EXPECT_EQ(host.carry_out({.word = 0x01,
+                            .spaces = 0x1c,
+                            .source = 2 * kMiB,
+                            .destination = TestHost::kBase + 0x60000,
+                            .count = 0x40000})
                 .status(),
             0u);
-  EXPECT_EQ(host.do_command({.word = 0x01,
-                             .spaces = 0x1d,
-                             .source = TestHost::kBase + 0x60000,
-                             .destination = TestHost::kBase + 0xa0001,
-                             .count = 0x40000})
+  EXPECT_EQ(host.carry_out({.word = 0x01,
+                            .spaces = 0x1d,
+                            .source = TestHost::kBase + 0x60000,
+                            .destination = TestHost::kBase + 0xa0001,
+                            .count = 0x40000})
                 .status(),
             0u);
-  EXPECT_EQ(std::memcmp(host.host(TestHost::kBase + 0x10000, 0x40000).data(),
-                        host.host(TestHost::kBase + 0xa0001, 0x40000).data(), 0x40000),
+  EXPECT_EQ(std::memcmp(host.bytes(TestHost::kBase + 0x10000, 0x40000).data(),
+                        host.bytes(TestHost::kBase + 0xa0001, 0x40000).data(), 0x40000),
             0);
-  EXPECT_EQ(std::memcmp(memory.data() + 3, host.host(TestHost::kBase + 0x10000, 0x40000).data(), 0x40000), 0);
+  EXPECT_EQ(std::memcmp(memory.data() + 3, host.bytes(TestHost::kBase + 0x10000, 0x40000).data(), 0x40000), 0);
   EXPECT_EQ(
-      host.do_command({.word = 0x02, .spaces = 0x0f, .destination = 64, .count = 16, .parameter = 0x1122334455667788})
+      host.carry_out({.word = 0x02, .spaces = 0x0f, .destination = 64, .count = 16, .parameter = 0x1122334455667788})
           .status(),
       0u);
   EXPECT_EQ(memory[64], std::byte{0x88});
@@ -130,11 +130,11 @@ TEST(AcceleratorModel, ComputesRealResults) {
   auto memory = host.window();
   fill(memory.first(2 * kMiB));
   std::vector<std::byte> before(memory.begin(), memory.begin() + 2 * kMiB);
-  auto answer = host.do_command(
+  auto answer = host.carry_out(
       {.word = 0x14, .spaces = 0x0c, .source = 5, .destination = 3 * kMiB, .count = 1500001, .parameter = 9});
   EXPECT_EQ(answer.result, XXH64(before.data() + 5, 1500001, 9));
   EXPECT_EQ(host.load<std::uint64_t>(memory.subspan(3 * kMiB)), answer.result);
-  answer = host.do_command({.word = 0x12, .spaces = 0x0c, .source = 1, .destination = 3 * kMiB, .count = 100000});
+  answer = host.carry_out({.word = 0x12, .spaces = 0x0c, .source = 1, .destination = 3 * kMiB, .count = 100000});
   EXPECT_EQ(answer.status(), 0u);
   for (std::size_t value = 0; value < 256; ++value)
     EXPECT_EQ(host.load<std::uint64_t>(memory.subspan(3 * kMiB + value * 8)),
@@ -142,7 +142,7 @@ TEST(AcceleratorModel, ComputesRealResults) {
                   std::count(before.begin() + 1, before.begin() + 100001, static_cast<std::byte>(value))));
   // In place: the destination is one of the sources.
   answer =
-      host.do_command({.word = 0x10, .spaces = 0x00, .source = 0, .second = kMiB, .destination = 0, .count = kMiB / 4});
+      host.carry_out({.word = 0x10, .spaces = 0x00, .source = 0, .second = kMiB, .destination = 0, .count = kMiB / 4});
   EXPECT_EQ(answer.status(), 0u);
   for (std::size_t at = 0; at < kMiB; at += 4)
     ASSERT_EQ(host.load<std::uint32_t>(memory.subspan(at)),
@@ -160,13 +160,13 @@ TEST(AcceleratorModel, FiltersAPicture) {
   fill(memory.first(kWidth * kHeight), 13);
   const std::int16_t weights[9] = {-1, 2, -1, 3, 8, -3, 0, 5, 1};
   std::memcpy(memory.data() + kMiB, weights, sizeof weights);
-  const auto answer = host.do_command({.word = 0x13,
-                                       .spaces = 0x00,
-                                       .source = 0,
-                                       .second = kMiB,
-                                       .destination = 2 * kMiB,
-                                       .count = std::uint64_t{kHeight} << 32 | kWidth,
-                                       .parameter = 4});
+  const auto answer = host.carry_out({.word = 0x13,
+                                      .spaces = 0x00,
+                                      .source = 0,
+                                      .second = kMiB,
+                                      .destination = 2 * kMiB,
+                                      .count = std::uint64_t{kHeight} << 32 | kWidth,
+                                      .parameter = 4});
   EXPECT_EQ(answer.status(), 0u);
   for (int y = 0; y < kHeight; ++y)
     for (int x = 0; x < kWidth; ++x) {
@@ -187,22 +187,22 @@ TEST(AcceleratorModel, FiltersAPicture) {
 TEST(AcceleratorModel, RefusesWhatTheSpecificationForbids) {
   TestHost host(kSmall);
   host.start(kCompute);
-  EXPECT_EQ(host.do_command({.word = 0x01, .spaces = 0x0c, .count = 8}).status(), 1u);  // copy on a compute channel
-  EXPECT_EQ(host.do_command({.word = 0x7f}).status(), 1u);
-  EXPECT_EQ(host.do_command({.word = 0x11, .spaces = 0x3c, .count = 0}).status(), 2u);               // nothing to do
-  EXPECT_EQ(host.do_command({.word = 0x11, .spaces = 0x3c, .source = 2, .count = 1}).status(), 2u);  // not aligned
-  EXPECT_EQ(host.do_command({.word = 0x11, .spaces = 0x30, .count = 1}).status(), 2u);               // a second source
-  EXPECT_EQ(host.do_command({.word = 0x11, .spaces = 0x7c, .count = 1}).status(), 2u);               // reserved bits
-  EXPECT_EQ(host.do_command({.word = 0x211, .spaces = 0x3c, .count = 1}).status(), 2u);
-  EXPECT_EQ(host.do_command({.word = 0x11, .spaces = 0x3c, .count = ~std::uint64_t{0}}).status(), 2u);
-  EXPECT_EQ(host.do_command({.word = 0x13, .spaces = 0x00, .count = 0xffffffffffffffff}).status(), 2u);
-  EXPECT_EQ(host.do_command({.word = 0x14, .spaces = 0x3c, .source = 4 * kMiB, .count = 1}).status(), 3u);
-  EXPECT_EQ(host.do_command({.word = 0x14, .spaces = 0x3c, .source = 4 * kMiB - 1, .count = 2}).status(), 3u);
+  EXPECT_EQ(host.carry_out({.word = 0x01, .spaces = 0x0c, .count = 8}).status(), 1u);  // copy on a compute channel
+  EXPECT_EQ(host.carry_out({.word = 0x7f}).status(), 1u);
+  EXPECT_EQ(host.carry_out({.word = 0x11, .spaces = 0x3c, .count = 0}).status(), 2u);               // nothing to do
+  EXPECT_EQ(host.carry_out({.word = 0x11, .spaces = 0x3c, .source = 2, .count = 1}).status(), 2u);  // not aligned
+  EXPECT_EQ(host.carry_out({.word = 0x11, .spaces = 0x30, .count = 1}).status(), 2u);               // a second source
+  EXPECT_EQ(host.carry_out({.word = 0x11, .spaces = 0x7c, .count = 1}).status(), 2u);               // reserved bits
+  EXPECT_EQ(host.carry_out({.word = 0x211, .spaces = 0x3c, .count = 1}).status(), 2u);
+  EXPECT_EQ(host.carry_out({.word = 0x11, .spaces = 0x3c, .count = ~std::uint64_t{0}}).status(), 2u);
+  EXPECT_EQ(host.carry_out({.word = 0x13, .spaces = 0x00, .count = 0xffffffffffffffff}).status(), 2u);
+  EXPECT_EQ(host.carry_out({.word = 0x14, .spaces = 0x3c, .source = 4 * kMiB, .count = 1}).status(), 3u);
+  EXPECT_EQ(host.carry_out({.word = 0x14, .spaces = 0x3c, .source = 4 * kMiB - 1, .count = 2}).status(), 3u);
   EXPECT_THAT(host.device->violations(), SizeIs(11));
-  EXPECT_EQ(host.do_command({.word = 0x14, .spaces = 0x3d, .source = 0x10, .count = 1}).status(), 5u);  // nobody there
-  EXPECT_EQ(host.do_command({.word = 0x14, .spaces = 0x3d, .source = ~std::uint64_t{0}, .count = 2}).status(), 5u);
+  EXPECT_EQ(host.carry_out({.word = 0x14, .spaces = 0x3d, .source = 0x10, .count = 1}).status(), 5u);  // nobody there
+  EXPECT_EQ(host.carry_out({.word = 0x14, .spaces = 0x3d, .source = ~std::uint64_t{0}, .count = 2}).status(), 5u);
   EXPECT_THAT(host.device->violations(), SizeIs(11)) << "a bus that does not answer is not the host's fault";
-  EXPECT_EQ(host.do_command({.word = 0x00, .spaces = 0x3f}).status(), 0u) << "and the channel goes on";
+  EXPECT_EQ(host.carry_out({.word = 0x00, .spaces = 0x3f}).status(), 0u) << "and the channel goes on";
 }
 
 TEST(AcceleratorModel, WalksItsPageTables) {
@@ -211,7 +211,7 @@ TEST(AcceleratorModel, WalksItsPageTables) {
   auto memory = host.window();
   fill(memory.first(kMiB));
   const auto local = [&](std::uint64_t at, std::uint64_t entry) { std::memcpy(memory.data() + at, &entry, 8); };
-  const auto bus = [&](std::uint64_t at, std::uint64_t entry) { std::memcpy(host.host(at, 8).data(), &entry, 8); };
+  const auto bus = [&](std::uint64_t at, std::uint64_t entry) { std::memcpy(host.bytes(at, 8).data(), &entry, 8); };
   // Root and the last table in the memory, the others on the bus. Two pages, in reverse order; then one on the bus.
   constexpr std::uint64_t kSecond = TestHost::kBase + 0x20000;
   constexpr std::uint64_t kThird = TestHost::kBase + 0x21000;
@@ -225,21 +225,21 @@ TEST(AcceleratorModel, WalksItsPageTables) {
   bus(kThird + 0, (2 * kMiB + 0x2000) | 1);
   local(2 * kMiB + 0x2000, 0x4000 | 0x83);
   host.set(0x30, 2 * kMiB | 1, 8);
-  auto answer = host.do_command({.word = 0x14, .spaces = 0x3e, .source = kVirtual, .count = 4096});
+  auto answer = host.carry_out({.word = 0x14, .spaces = 0x3e, .source = kVirtual, .count = 4096});
   EXPECT_EQ(answer.status(), 0u);
   EXPECT_EQ(answer.result, XXH64(memory.data() + 0x5000, 4096, 0));
   std::vector<std::byte> both(memory.begin() + 0x5000, memory.begin() + 0x6000);
   both.insert(both.end(), memory.begin() + 0x4000, memory.begin() + 0x5000);
-  answer = host.do_command({.word = 0x14, .spaces = 0x3e, .source = kVirtual, .count = 8192});
+  answer = host.carry_out({.word = 0x14, .spaces = 0x3e, .source = kVirtual, .count = 8192});
   EXPECT_EQ(answer.result, XXH64(both.data(), both.size(), 0));
 
   // Past the end of what is mapped, and a write where only reading is allowed.
-  answer = host.do_command({.word = 0x14, .spaces = 0x3e, .source = kVirtual, .count = 8193});
+  answer = host.carry_out({.word = 0x14, .spaces = 0x3e, .source = kVirtual, .count = 8193});
   EXPECT_EQ(answer.status(), 4u);
   EXPECT_EQ(answer.result, 0x800000001000u);
   EXPECT_EQ(host.get(0x38, 8), 0x800000001000u);
   EXPECT_EQ(host.get(0x40), 0x80000001u);
-  answer = host.do_command({.word = 0x11, .spaces = 0x2c, .source = 0, .destination = kVirtual, .count = 1});
+  answer = host.carry_out({.word = 0x11, .spaces = 0x2c, .source = 0, .destination = kVirtual, .count = 1});
   EXPECT_EQ(answer.status(), 4u);
   EXPECT_EQ(host.get(0x40), 0x80000101u);
 
@@ -249,11 +249,11 @@ TEST(AcceleratorModel, WalksItsPageTables) {
     host.set(0x44, 1);
     host.run();
     EXPECT_EQ(host.get(0x44), 0u);
-    return host.do_command({.word = 0x14, .spaces = 0x3e, .source = 0x800000000000, .count = 16});
+    return host.carry_out({.word = 0x14, .spaces = 0x3e, .source = 0x800000000000, .count = 16});
   };
-  fill(host.host(TestHost::kBase + 0x30000, 4096), 3);
+  fill(host.bytes(TestHost::kBase + 0x30000, 4096), 3);
   answer = changed((TestHost::kBase + 0x30000) | 0x87);
-  EXPECT_EQ(answer.result, XXH64(host.host(TestHost::kBase + 0x30000, 16).data(), 16, 0));
+  EXPECT_EQ(answer.result, XXH64(host.bytes(TestHost::kBase + 0x30000, 16).data(), 16, 0));
   EXPECT_EQ(changed(0x4000 | 0x83 | 0x100).status(), 4u);
   EXPECT_EQ(changed(0x4000 | 0x03).status(), 4u) << "the last level has pages only";
   EXPECT_EQ(changed(0x4000 | 0x82).status(), 4u);
@@ -261,7 +261,7 @@ TEST(AcceleratorModel, WalksItsPageTables) {
   EXPECT_EQ(changed(0x4000 | 0x83).status(), 4u) << "2 MiB pages begin at multiples of 2 MiB";
   bus(kThird + 0, 0x200000 | 0x83);
   EXPECT_EQ(changed(0).result, XXH64(memory.data() + 2 * kMiB, 16, 0));
-  EXPECT_EQ(host.do_command({.word = 0x14, .spaces = 0x3e, .source = std::uint64_t{1} << 48, .count = 1}).status(), 4u);
+  EXPECT_EQ(host.carry_out({.word = 0x14, .spaces = 0x3e, .source = std::uint64_t{1} << 48, .count = 1}).status(), 4u);
   EXPECT_THAT(host.device->violations(), IsEmpty());
 }
 
@@ -280,7 +280,7 @@ TEST(AcceleratorModel, RingsWrapAndWaitForRoom) {
   TestHost host(kSmall);
   host.start(kCompute, 1);
   for (std::uint32_t round = 0; round < 5; ++round) {
-    const auto answer = host.do_command({.word = round << 16 | 0x100, .spaces = 0x3f});
+    const auto answer = host.carry_out({.word = round << 16 | 0x100, .spaces = 0x3f});
     EXPECT_EQ(answer.word, round | (round / 2 % 2 == 0 ? 0x80000000u : 0u));
   }
   EXPECT_THAT(host.interrupts, ElementsAre(1u, 1u, 1u, 1u, 1u));

@@ -1,14 +1,13 @@
-// Descriptors and completions: docs/devices/accelerator.md, section 3.
+// Descriptors: docs/devices/accelerator.md, section 3.
 #pragma once
-#include <bit>
-#include <cstddef>
 #include <cstdint>
 
 #include "base/register.h"
+#include "devices/ring_device/registers.h"
 
 namespace barter::devices::accelerator {
 
-static_assert(std::endian::native == std::endian::little, "descriptors are used as they lie in memory");
+using ring_device::DescriptorDword0;
 
 enum class Opcode : std::uint8_t {
   nop = 0x00,
@@ -34,12 +33,6 @@ enum class CommandStatus : std::uint8_t {
   not_granted = 7,  // by the accelerator behind a link
 };
 
-struct DescriptorDword0 : base::Register<DescriptorDword0, 0, std::uint32_t> {
-  static constexpr Bits<31, 16, std::uint16_t> id{};
-  static constexpr Bit<8> interrupt{};
-  static constexpr Bits<7, 0, std::uint8_t> opcode{};
-  static constexpr std::uint32_t kReserved = 0x0000fe00;
-};
 struct DescriptorSpaces : base::Register<DescriptorSpaces, 4, std::uint32_t> {
   static constexpr Bits<5, 4, Space> destination{};
   static constexpr Bits<3, 2, Space> second{};
@@ -58,22 +51,5 @@ struct Descriptor {
   std::uint64_t reserved[2] = {};
 };
 static_assert(sizeof(Descriptor) == 64);
-
-struct CompletionDword2 : base::Register<CompletionDword2, 8, std::uint32_t> {
-  static constexpr Bits<31, 16, std::uint16_t> channel{};
-  static constexpr Bits<15, 0, std::uint16_t> head{};
-};
-struct CompletionDword3 : base::Register<CompletionDword3, 12, std::uint32_t> {
-  static constexpr Bit<31> phase{};
-  static constexpr Bits<23, 16, std::uint8_t> status{};
-  static constexpr Bits<15, 0, std::uint16_t> id{};
-};
-
-struct CompletionEntry {
-  std::uint64_t result = 0;
-  CompletionDword2 dword2;
-  CompletionDword3 dword3;
-};
-static_assert(sizeof(CompletionEntry) == 16);
 
 }  // namespace barter::devices::accelerator

@@ -51,7 +51,7 @@ class AcceleratorLinks : public testing::Test {
     EXPECT_EQ(there_.get(0x4808 + index * 0x10, 8), size);
   }
   unsigned copy(std::uint64_t from, std::uint64_t to, std::uint64_t bytes) {
-    return here_.do_command({.word = 0x01, .spaces = 0x0c, .source = from, .destination = to, .count = bytes}).status();
+    return here_.carry_out({.word = 0x01, .spaces = 0x0c, .source = from, .destination = to, .count = bytes}).status();
   }
   static void fill(std::span<std::byte> bytes, unsigned step) {
     for (std::size_t at = 0; at < bytes.size(); ++at) bytes[at] = static_cast<std::byte>(at * step + at / 251);
@@ -94,16 +94,17 @@ TEST_F(AcceleratorLinks, EnginesReachAllOfWhatIsGrantedAndTheBusSeesNothing) {
   EXPECT_EQ(here_.get(0x828, 8), kMiB);
   EXPECT_EQ(there_.get(0x860, 8), 0u) << "it has moved nothing itself";
   // To the bus and from it, where nothing is local.
-  fill(here_.host(TestHost::kBase + 0x10000, 0x20000), 3);
+  fill(here_.bytes(TestHost::kBase + 0x10000, 0x20000), 3);
   EXPECT_EQ(here_
-                .do_command({.word = 0x01,
-                             .spaces = 0x0d,
-                             .source = TestHost::kBase + 0x10000,
-                             .destination = kBehind0 + 1,
-                             .count = 0x1ffff})
+                .carry_out({.word = 0x01,
+                            .spaces = 0x0d,
+                            .source = TestHost::kBase + 0x10000,
+                            .destination = kBehind0 + 1,
+                            .count = 0x1ffff})
                 .status(),
             0u);
-  EXPECT_EQ(std::memcmp(here_.host(TestHost::kBase + 0x10000, 0x1ffff).data(), there_.window().data() + 1, 0x1ffff), 0);
+  EXPECT_EQ(std::memcmp(here_.bytes(TestHost::kBase + 0x10000, 0x1ffff).data(), there_.window().data() + 1, 0x1ffff),
+            0);
 }
 
 TEST_F(AcceleratorLinks, ComputeAndFillTakeLinkAddressesToo) {
@@ -111,18 +112,18 @@ TEST_F(AcceleratorLinks, ComputeAndFillTakeLinkAddressesToo) {
   fill(there_.window().first(kMiB), 5);
   grant(0, 0, kRead | kMiB);
   grant(1, 2 * kMiB, kRead | kWrite | 4096);
-  const auto sum = here_.do_command(
+  const auto sum = here_.carry_out(
       {.word = 0x14, .spaces = 0x0c, .source = kBehind0 + 3, .destination = kBehind0 + 2 * kMiB, .count = 700'001});
   EXPECT_EQ(sum.status(), 0u);
   EXPECT_EQ(sum.result, XXH64(there_.window().data() + 3, 700'001, 0));
   EXPECT_EQ(here_.load<std::uint64_t>(there_.window().subspan(2 * kMiB)), sum.result);
   EXPECT_EQ(here_
-                .do_command({.word = 0x10,
-                             .spaces = 0,
-                             .source = kBehind0,
-                             .second = kBehind0 + 4096,
-                             .destination = kBehind0 + 2 * kMiB,
-                             .count = 1024})
+                .carry_out({.word = 0x10,
+                            .spaces = 0,
+                            .source = kBehind0,
+                            .second = kBehind0 + 4096,
+                            .destination = kBehind0 + 2 * kMiB,
+                            .count = 1024})
                 .status(),
             0u);
   EXPECT_EQ(here_.load<std::uint32_t>(there_.window().subspan(2 * kMiB)),
@@ -149,7 +150,7 @@ TEST_F(AcceleratorLinks, NothingIsReachedThatIsNotGranted) {
   EXPECT_EQ(copy(kBehind0 + 12288, 0, 100), 0u) << "the other one holds";
   EXPECT_EQ(copy(kBehind0 + 0xffff'ffff'ffff, 0, 1), 7u) << "far beyond its memory";
   EXPECT_EQ(copy(kBehind1, 0, 1), 6u) << "a port that leads nowhere";
-  EXPECT_EQ(here_.do_command({.word = 0x02, .spaces = 0x0f, .destination = kBehind0, .count = 8}).status(), 7u);
+  EXPECT_EQ(here_.carry_out({.word = 0x02, .spaces = 0x0f, .destination = kBehind0, .count = 8}).status(), 7u);
 }
 
 TEST(AcceleratorLinkAddresses, WhatNamesNoPortIsOutsideTheMemory) {
@@ -161,7 +162,7 @@ TEST(AcceleratorLinkAddresses, WhatNamesNoPortIsOutsideTheMemory) {
   there.set(0x4008, kRead | 4 * kMiB, 8);
   here.start(kCopy);
   const auto copy = [&](std::uint64_t from, std::uint64_t bytes) {
-    return here.do_command({.word = 0x01, .spaces = 0x0c, .source = from, .destination = 0, .count = bytes}).status();
+    return here.carry_out({.word = 0x01, .spaces = 0x0c, .source = from, .destination = 0, .count = bytes}).status();
   };
   EXPECT_EQ(copy(kBehind0, 8), 0u);
   EXPECT_EQ(copy(std::uint64_t{3} << 48, 8), 3u);
@@ -172,7 +173,7 @@ TEST(AcceleratorLinkAddresses, WhatNamesNoPortIsOutsideTheMemory) {
   EXPECT_THAT(here.device->violations(), SizeIs(4));
   // Neither tables nor the progress counter may lie there.
   here.set(0x30, kBehind0 | 1, 8);
-  EXPECT_EQ(here.do_command({.word = 0x01, .spaces = 0x0e, .source = 0, .destination = 0, .count = 8}).status(), 3u);
+  EXPECT_EQ(here.carry_out({.word = 0x01, .spaces = 0x0e, .source = 0, .destination = 0, .count = 8}).status(), 3u);
   here.set(0x101c, 0);
   here.run();
   here.set(0x1010, kBehind0 | 1, 8);
@@ -193,8 +194,7 @@ TEST_F(AcceleratorLinks, PagesMayLieBehindALink) {
   entry(kMiB + 0x2000, (kBehind0 + 2 * kMiB) | 0x83);
   here_.set(0x30, kMiB | 1, 8);
   EXPECT_EQ(
-      here_.do_command({.word = 0x01, .spaces = 0x0e, .source = 100, .destination = 0, .count = kMiB / 2}).status(),
-      0u);
+      here_.carry_out({.word = 0x01, .spaces = 0x0e, .source = 100, .destination = 0, .count = kMiB / 2}).status(), 0u);
   EXPECT_EQ(std::memcmp(memory.data(), there_.window().data() + 2 * kMiB + 100, kMiB / 2), 0);
 }
 
@@ -288,7 +288,7 @@ TEST_F(AcceleratorLinks, AGrantThatIsTakenBackWaitsForWhatIsUnderWay) {
     std::atomic<std::uint32_t> word = 0;
     const std::uint32_t phase = round / 8 % 2 == 0 ? 0x80000000u : 0;
     auto* const at = reinterpret_cast<std::uint32_t*>(
-        here_.host(TestHost::kCompletions + static_cast<std::uint64_t>(round % 8) * 16 + 12, 4).data());
+        here_.bytes(TestHost::kCompletions + static_cast<std::uint64_t>(round % 8) * 16 + 12, 4).data());
     do word = std::atomic_ref(*at).load(std::memory_order_acquire);
     while ((word & 0x80000000u) != phase);
     EXPECT_TRUE(here_.take().status() == 0 || (word >> 16 & 0xff) == 7);

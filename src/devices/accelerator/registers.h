@@ -5,27 +5,43 @@
 #include <cstdint>
 
 #include "base/register.h"
+#include "devices/ring_device/registers.h"
 
 namespace barter::devices::accelerator {
 
 using base::RegisterAccess;
 
 inline constexpr std::uint32_t kProcessingAccelerator = 0x120000;  // class code
-inline constexpr std::uint8_t kRegisterBar = 0;
 inline constexpr std::uint8_t kWindowBar = 2;
 inline constexpr std::uint64_t kRegisterBarBytes = 0x10000;
 inline constexpr std::uint64_t kMsixTable = 0x8000;
 inline constexpr std::uint64_t kMsixPending = 0xc000;
 inline constexpr std::uint64_t kMemoryUnitBytes = 0x10000;  // the memory's size and the window's base are multiples
 inline constexpr std::uint32_t kMaxChannels = 32;
-inline constexpr std::uint64_t kRingAlignment = 0x1000;
 
-struct Identity : base::Register<Identity, 0x000, std::uint32_t, RegisterAccess::read_only> {
-  static constexpr std::uint32_t kBxac = 0x43415842;
+// What is common to devices with rings.
+inline constexpr ring_device::Layout kLayout{
+    .identity = 0x43415842,  // "BXAC"
+    .version = 0x00010001,
+    .control = 0x020,
+    .status = 0x024,
+    .scratch = 0x048,
+    .channels = 0x1000,
+    .channel_stride = 0x80,
+    .ring_base = 0x00,
+    .completion_base = 0x08,
+    .ring_log2 = 0x18,
+    .channel_control = 0x1c,
+    .channel_status = 0x20,
+    .tail = 0x24,
+    .taken = 0x28,
+    .counter = 0x10,  // PROGRESS
+    .counter_is_setting = true,
+    .ring_alignment = 0x1000,
+    .alignment_words = "4 KiB",
+    .taken_name = "COMPLETION_HEAD",
 };
-struct Version : base::Register<Version, 0x004, std::uint32_t, RegisterAccess::read_only> {
-  static constexpr std::uint32_t k1_1 = 0x00010001;
-};
+
 struct MemoryBytes : base::Register<MemoryBytes, 0x008, std::uint64_t, RegisterAccess::read_only> {};
 struct WindowBytes : base::Register<WindowBytes, 0x010, std::uint64_t, RegisterAccess::read_only> {};
 struct Engines : base::Register<Engines, 0x018, std::uint32_t, RegisterAccess::read_only> {
@@ -35,14 +51,6 @@ struct Engines : base::Register<Engines, 0x018, std::uint32_t, RegisterAccess::r
 };
 struct Links : base::Register<Links, 0x01c, std::uint32_t, RegisterAccess::read_only> {
   static constexpr Bits<3, 0, std::uint8_t> ports{};
-};
-struct Control : base::Register<Control, 0x020, std::uint32_t> {
-  static constexpr Bit<0> enable{};
-  static constexpr std::uint32_t kReserved = 0xfffffffe;
-};
-struct Status : base::Register<Status, 0x024, std::uint32_t, RegisterAccess::read_only> {
-  static constexpr Bit<1> fatal{};
-  static constexpr Bit<0> ready{};
 };
 struct WindowBase : base::Register<WindowBase, 0x028, std::uint64_t> {};
 struct TableRoot : base::Register<TableRoot, 0x030, std::uint64_t> {
@@ -61,31 +69,14 @@ struct Invalidate : base::Register<Invalidate, 0x044, std::uint32_t> {
   static constexpr Bit<0> asked{};
   static constexpr std::uint32_t kReserved = 0xfffffffe;
 };
-struct Scratch : base::Register<Scratch, 0x048, std::uint32_t> {};
 struct Unit : base::Register<Unit, 0x050, std::uint64_t, RegisterAccess::read_only> {};
 
-// Channel n's registers begin at kChannels + n * kChannelStride; offsets are from there.
-inline constexpr std::uint32_t kChannels = 0x1000;
-inline constexpr std::uint32_t kChannelStride = 0x80;
-
-struct RingBase : base::Register<RingBase, 0x00, std::uint64_t> {};
-struct CompletionBase : base::Register<CompletionBase, 0x08, std::uint64_t> {};
-struct Progress : base::Register<Progress, 0x10, std::uint64_t> {
+// What a channel's PROGRESS says.
+struct Progress : base::Register<Progress, kLayout.counter, std::uint64_t> {
   static constexpr Bits<63, 3> address_8{};
   static constexpr Bit<0> on{};
   static constexpr std::uint64_t kReserved = 0x6;
 };
-struct RingLog2 : base::Register<RingLog2, 0x18, std::uint32_t> {};
-struct ChannelControl : base::Register<ChannelControl, 0x1c, std::uint32_t> {
-  static constexpr Bit<0> run{};
-  static constexpr std::uint32_t kReserved = 0xfffffffe;
-};
-struct ChannelStatus : base::Register<ChannelStatus, 0x20, std::uint32_t, RegisterAccess::read_only> {
-  static constexpr Bit<1> error{};
-  static constexpr Bit<0> running{};
-};
-struct Tail : base::Register<Tail, 0x24, std::uint32_t> {};
-struct CompletionHead : base::Register<CompletionHead, 0x28, std::uint32_t> {};
 
 // Section 5. Link n's registers begin at kLinks + n * kLinkStride; offsets are from there.
 inline constexpr std::uint32_t kMaxLinks = 8;

@@ -1,14 +1,13 @@
-// Descriptors, segments and completions: docs/devices/dma_engine.md, section 3.
+// Descriptors and segments: docs/devices/dma_engine.md, section 3.
 #pragma once
-#include <bit>
-#include <cstddef>
 #include <cstdint>
 
 #include "base/register.h"
+#include "devices/ring_device/registers.h"
 
 namespace barter::devices::dma_engine {
 
-static_assert(std::endian::native == std::endian::little, "descriptors are used as they lie in memory");
+using ring_device::DescriptorDword0;
 
 enum class Opcode : std::uint8_t { nop = 0x00, move = 0x01, fill = 0x02 };
 
@@ -22,12 +21,6 @@ enum class MoveStatus : std::uint8_t {
   destination_error = 6,
 };
 
-struct DescriptorDword0 : base::Register<DescriptorDword0, 0, std::uint32_t> {
-  static constexpr Bits<31, 16, std::uint16_t> id{};
-  static constexpr Bit<8> interrupt{};
-  static constexpr Bits<7, 0, std::uint8_t> opcode{};
-  static constexpr std::uint32_t kReserved = 0x0000fe00;
-};
 struct DescriptorDword1 : base::Register<DescriptorDword1, 4, std::uint32_t> {
   static constexpr Bits<31, 16, std::uint16_t> destination_segments{};
   static constexpr Bits<15, 0, std::uint16_t> source_segments{};
@@ -50,21 +43,5 @@ struct Segment {
   std::uint32_t reserved = 0;
 };
 static_assert(sizeof(Segment) == 16);
-
-struct CompletionDword2 : base::Register<CompletionDword2, 8, std::uint32_t> {
-  static constexpr Bits<31, 16, std::uint16_t> channel{};
-  static constexpr Bits<15, 0, std::uint16_t> head{};
-};
-struct CompletionDword3 : base::Register<CompletionDword3, 12, std::uint32_t> {
-  static constexpr Bit<31> phase{};
-  static constexpr Bits<23, 16, std::uint8_t> status{};
-  static constexpr Bits<15, 0, std::uint16_t> id{};
-};
-struct CompletionEntry {
-  std::uint64_t moved_bytes = 0;
-  CompletionDword2 dword2;
-  CompletionDword3 dword3;
-};
-static_assert(sizeof(CompletionEntry) == 16);
 
 }  // namespace barter::devices::dma_engine

@@ -21,7 +21,8 @@ struct DmaEngineSetup {
   std::uint8_t ring_log2 = 10;                            // of the longest ring, 1 to 15
   std::uint16_t segments = 256;                           // of the longest list
   std::uint64_t transfer_bytes = std::uint64_t{1} << 30;  // of the largest descriptor
-  // What a channel moves before it is another one's turn; little of it, and a descriptor is seen half done. 0: kMaxBytesPerStep.
+  // What a channel moves before it is another one's turn; little of it, and a descriptor is seen half done. 0:
+  // ring_device::kMaxBytesPerStep.
   std::uint64_t bytes_per_step = 0;
 };
 

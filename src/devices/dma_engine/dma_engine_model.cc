@@ -7,15 +7,12 @@
 namespace barter::devices::dma_engine {
 
 DmaEngine::DmaEngine(fabric::FunctionIdentity identity, const FixedRegisters& fixed, std::uint64_t bytes_per_step)
-    : identity_(std::move(identity)), registers_(fixed, [this](std::string what) { record(std::move(what)); }) {
+    : identity_(std::move(identity)),
+      registers_(fixed, [this](std::string what) { record(std::move(what)); }),
+      stepper_(registers_) {
   for (std::uint32_t number = 0; number < fixed.channels; ++number)
-    channels_.push_back(std::make_unique<Channel>(
-        number, registers_, [this](std::string what) { record(std::move(what)); }, bytes_per_step));
-}
-
-void DmaEngine::attach(fabric::Requester& requester) {
-  requester_ = &requester;
-  for (const auto& channel : channels_) channel->attach(requester);
+    stepper_.add({ring_device::Ring(number, registers_, [this](std::string what) { record(std::move(what)); }),
+                  Job(number, registers_), bytes_per_step});
 }
 
 void DmaEngine::record(std::string what) {
@@ -24,60 +21,17 @@ void DmaEngine::record(std::string what) {
 }
 
 std::uint64_t DmaEngine::read_register(unsigned bar, BarOffset at, unsigned width_bytes) {
-  if (bar == kRegisterBar) return registers_.read(at.value, width_bytes);
+  if (bar == ring_device::kRegisterBar) return registers_.read(at.value, width_bytes);
   record(fmt::format("a read of BAR {}, which it has not", bar));
   return ~std::uint64_t{0};
 }
 
 void DmaEngine::write_register(unsigned bar, BarOffset at, unsigned width_bytes, std::uint64_t value) {
-  if (bar == kRegisterBar) return registers_.write(at.value, width_bytes, value);
+  if (bar == ring_device::kRegisterBar) return registers_.write(at.value, width_bytes, value);
   record(fmt::format("a write to BAR {}, which it has not", bar));
 }
 
-bool DmaEngine::step() {
-  if (is_resetting_.load(std::memory_order_relaxed)) return false;
-  const std::scoped_lock lock(step_mutex_);
-  bool has_worked = false;
-  if (registers_.attention()) {
-    follow_registers();
-    has_worked = true;
-  }
-  // With Bus Master Enable off no request may be started; the doorbells keep.
-  if (!is_ready_ || !requester_->may_master()) return has_worked;
-  for (std::size_t turn = 0; turn < channels_.size(); ++turn)
-    if (channels_[(next_channel_ + turn) % channels_.size()]->step()) has_worked = true;
-  next_channel_ = (next_channel_ + 1) % channels_.size();
-  return has_worked;
-}
-
-void DmaEngine::follow_registers() {
-  registers_.forget_attention();
-  if (registers_.reset_is_asked()) return clear();
-  const RegisterFile::Wish enable = registers_.take_enable();
-  if (enable.was_off || !enable.is_on) {
-    for (const auto& channel : channels_) channel->stop();
-    is_ready_ = false;
-    registers_.set_status({});
-  }
-  if (enable.is_on && !is_ready_) {
-    is_ready_ = true;
-    registers_.set_status(Status{}.with(Status::ready, true));
-  }
-  for (const auto& channel : channels_) channel->follow(is_ready_);
-}
-
-void DmaEngine::clear() {
-  for (const auto& channel : channels_) channel->stop();
-  is_ready_ = false;
-  registers_.clear();
-}
-
-void DmaEngine::reset() {
-  is_resetting_.store(true, std::memory_order_relaxed);
-  const std::scoped_lock lock(step_mutex_);
-  is_resetting_.store(false, std::memory_order_relaxed);
-  clear();
-}
+using ring_device::kMaxRingLog2;
 
 Result<std::unique_ptr<fabric::Device>> create_dma_engine(const DmaEngineSetup& setup) {
   const auto refuse = [](std::string why, std::string cure) {
@@ -100,9 +54,9 @@ Result<std::unique_ptr<fabric::Device>> create_dma_engine(const DmaEngineSetup& 
                                     .subsystem_id = setup.device_id,
                                     .class_code = kOtherSystemPeripheral,
                                     .revision = 1,
-                                    .bars = {{.index = kRegisterBar, .size_bytes = kRegisterBarBytes}},
+                                    .bars = {{.index = ring_device::kRegisterBar, .size_bytes = kRegisterBarBytes}},
                                     .msix_vectors = setup.channels,
-                                    .msix_bar = kRegisterBar,
+                                    .msix_bar = ring_device::kRegisterBar,
                                     .msix_table = {kMsixTable},
                                     .msix_pending = {kMsixPending}};
   const FixedRegisters fixed{.channels = setup.channels,
@@ -110,7 +64,7 @@ Result<std::unique_ptr<fabric::Device>> create_dma_engine(const DmaEngineSetup& 
                              .segments = setup.segments,
                              .transfer_bytes = setup.transfer_bytes};
   return std::make_unique<DmaEngine>(std::move(identity), fixed,
-                                     setup.bytes_per_step != 0 ? setup.bytes_per_step : kMaxBytesPerStep);
+                                     setup.bytes_per_step != 0 ? setup.bytes_per_step : ring_device::kMaxBytesPerStep);
 }
 
 }  // namespace barter::devices::dma_engine

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,16 +11,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "devices/ring_device/test_host.h"
+
 namespace barter::devices::dma_engine {
 namespace {
 
 using testing::IsEmpty;
 using testing::SizeIs;
-
-constexpr std::uint64_t kBase = 0x1'0000'0000;
-constexpr std::uint64_t kRing = kBase;
-constexpr std::uint64_t kCompletions = kBase + 0x8000;
-constexpr std::uint64_t kLists = kBase + 0x10000;
 
 struct Command {
   std::uint32_t word = 0, lists = 0;
@@ -32,95 +28,25 @@ struct Segment {
   std::uint64_t address = 0;
   std::uint32_t bytes = 0, reserved = 0;
 };
-struct Answer {
-  std::uint64_t moved = 0;
-  std::uint32_t place = 0, word = 0;
-  [[nodiscard]] unsigned status() const { return word >> 16 & 0xff; }
-};
 
-// A host: memory on the bus, part of which refuses, and the specification's numbers, typed in once more.
-class Host final : public fabric::Requester {
+// With the specification's numbers, typed in once more.
+class Host final : public ring_device::TestHost<Command> {
  public:
-  static constexpr std::uint64_t kBytes = 4 << 20;
-
   explicit Host(const DmaEngineSetup& setup = {.channels = 2, .segments = 8, .transfer_bytes = 3 << 20})
-      : memory_(kBytes), device(std::move(*create_dma_engine(setup))) {
-    device->attach(*this);
-  }
-  std::uint64_t get(std::uint64_t at, unsigned width = 4) { return device->read_register(0, {at}, width); }
-  void set(std::uint64_t at, std::uint64_t value, unsigned width = 4) { device->write_register(0, {at}, width, value); }
-  void run() {
-    while (device->step()) {
-    }
-  }
-  std::span<std::byte> bytes(std::uint64_t at, std::size_t count) {
-    return std::span(memory_).subspan(at - kBase, count);
-  }
-  template <class T>
-  void put(std::uint64_t at, const T& value) {
-    std::memcpy(bytes(at, sizeof value).data(), &value, sizeof value);
-  }
-
-  void start(std::uint32_t channel = 0, std::uint32_t ring_log2 = 3) {
-    at_ = 0x1000 + channel * 0x40;
-    entries_ = 1u << ring_log2;
-    tail_ = head_ = 0;
-    set(0x18, 1);
-    run();
-    EXPECT_EQ(get(0x1c), 1u);
-    set(at_ + 0x00, kRing, 8);
-    set(at_ + 0x08, kCompletions, 8);
-    set(at_ + 0x10, ring_log2);
-    set(at_ + 0x14, 1);
-    run();
-  }
-  void push(const Command& command) {
-    put(kRing + tail_ * 64, command);
-    tail_ = (tail_ + 1) % entries_;
-    set(at_ + 0x1c, tail_);
-  }
-  Answer take() {
-    Answer answer;
-    std::memcpy(&answer, bytes(kCompletions + head_ * 16, 16).data(), 16);
-    head_ = (head_ + 1) % entries_;
-    set(at_ + 0x20, head_);
-    return answer;
-  }
-  Answer carry_out(const Command& command) {
-    push(command);
-    run();
-    return take();
-  }
-
-  fabric::Completion read(DmaAddress from, std::span<std::byte> into) override {
-    if (!is_mine(from.value, into.size())) return fabric::Completion::unsupported_request;
-    std::memcpy(into.data(), bytes(from.value, into.size()).data(), into.size());
-    return fabric::Completion::successful;
-  }
-  fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
-    if (!is_mine(to.value, from.size())) return fabric::Completion::unsupported_request;
-    std::memcpy(bytes(to.value, from.size()).data(), from.data(), from.size());
-    return fabric::Completion::successful;
-  }
-  Run run(DmaAddress, std::uint64_t, Access) override { return {}; }
-  void interrupt(unsigned vector) override { interrupts.push_back(vector); }
-  void windows_changed() override {}
-  [[nodiscard]] bool may_master() const override { return may_master_now; }
-  [[nodiscard]] std::optional<BusAddress> bar_address(unsigned) const override { return std::nullopt; }
-
- private:
-  std::vector<std::byte> memory_;
-  static bool is_mine(std::uint64_t at, std::uint64_t bytes) {
-    return at >= kBase && at - kBase <= kBytes && bytes <= kBytes - (at - kBase);
-  }
-  std::uint64_t at_ = 0;
-  std::uint32_t entries_ = 0, tail_ = 0, head_ = 0;
-
- public:
-  std::unique_ptr<fabric::Device> device;
-  std::vector<unsigned> interrupts;
-  bool may_master_now = true;
+      : TestHost(create_dma_engine(setup).value(), {.control = 0x18,
+                                                    .status = 0x1c,
+                                                    .channel_bytes = 0x40,
+                                                    .ring_log2 = 0x10,
+                                                    .run = 0x14,
+                                                    .tail = 0x1c,
+                                                    .taken = 0x20}) {}
 };
+using Answer = Host::Completion;
+
+constexpr std::uint64_t kBase = Host::kBase;
+constexpr std::uint64_t kRing = Host::kRing;
+constexpr std::uint64_t kCompletions = Host::kCompletions;
+constexpr std::uint64_t kLists = kBase + 0x10000;
 
 void fill(std::span<std::byte> bytes) {
   for (std::size_t at = 0; at < bytes.size(); ++at) bytes[at] = static_cast<std::byte>(at * 7 + at / 251 + 1);
@@ -192,7 +118,7 @@ TEST(DmaEngineModel, ListsNeedNotBeCutAlike) {
   const Answer answer = host.carry_out(
       {.word = 0x00050101, .lists = 0x00040003, .source = kLists, .destination = kLists + 0x100, .bytes = kAll});
   EXPECT_EQ(answer.status(), 0u);
-  EXPECT_EQ(answer.moved, kAll);
+  EXPECT_EQ(answer.result, kAll);
   EXPECT_EQ(answer.place, 0x00010001u);
   EXPECT_EQ(std::memcmp(host.bytes(kFrom, kAll).data(), host.bytes(kTo, kAll).data(), kAll), 0);
   EXPECT_THAT(host.interrupts, testing::ElementsAre(1u));
@@ -251,7 +177,7 @@ TEST(DmaEngineModel, WhatCantBeIsAnErrorAndTheChannelGoesOn) {
   const Answer half =
       host.carry_out({.word = 1, .lists = 0x00020000, .source = kBase, .destination = kLists, .bytes = 16});
   EXPECT_EQ(half.status(), 6u);
-  EXPECT_EQ(half.moved, 8u);
+  EXPECT_EQ(half.result, 8u);
   EXPECT_EQ(status({.word = 1, .source = 0x1000, .destination = kTo, .bytes = 8}), 5u);
   EXPECT_EQ(host.device->violations().size(), 15u);
 }

@@ -7,9 +7,13 @@ namespace barter::devices::dma_engine {
 
 using fabric::Completion;
 
-Job::Job(const FixedRegisters& fixed) : fixed_(fixed), slice_(std::make_unique<std::byte[]>(kSliceBytes)) {
-  source_.segments.resize(fixed.segments);
-  destination_.segments.resize(fixed.segments);
+Job::Job(std::uint32_t number, RegisterFile& registers)
+    : number_(number),
+      registers_(registers),
+      fixed_(registers.fixed()),
+      slice_(std::make_unique<std::byte[]>(kSliceBytes)) {
+  source_.segments.resize(fixed_.segments);
+  destination_.segments.resize(fixed_.segments);
 }
 
 MoveStatus Job::begin(const Descriptor& descriptor) {
@@ -116,6 +120,13 @@ MoveStatus Job::advance(std::uint64_t budget_bytes) {
     budget -= std::min(budget, bytes);
   }
   return MoveStatus::done;
+}
+
+ring_device::JobEnd Job::end(MoveStatus status) const {
+  // What the bus refuses is nobody's mistake here; all else is the host's.
+  const bool is_mistake =
+      status == MoveStatus::invalid_opcode || status == MoveStatus::invalid_field || status == MoveStatus::invalid_list;
+  return {.result = moved_bytes_, .is_mistake = is_mistake};
 }
 
 }  // namespace barter::devices::dma_engine

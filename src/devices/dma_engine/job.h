@@ -5,25 +5,32 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "devices/dma_engine/descriptors.h"
 #include "devices/dma_engine/register_file.h"
+#include "devices/ring_device/channel.h"
 #include "fabric/device.h"
 
 namespace barter::devices::dma_engine {
 
 class Job {
  public:
-  explicit Job(const FixedRegisters& fixed);
+  using Descriptor = dma_engine::Descriptor;
+  using Status = MoveStatus;
+  // Of channel `number`. The registers outlive it.
+  Job(std::uint32_t number, RegisterFile& registers);
 
+  // What ring_device::Channel asks of it.
   void attach(fabric::Requester& requester) { requester_ = &requester; }
-  // `done` is a descriptor that can be: advance() it.
+  [[nodiscard]] std::string start(const ring_device::ChannelSettings&) { return {}; }
   [[nodiscard]] MoveStatus begin(const Descriptor& descriptor);
-  // Moves about so many bytes more.
   [[nodiscard]] MoveStatus advance(std::uint64_t budget_bytes);
   [[nodiscard]] bool is_finished() const { return moved_bytes_ == descriptor_.bytes; }
-  [[nodiscard]] std::uint64_t moved_bytes() const { return moved_bytes_; }
+  [[nodiscard]] std::uint64_t done_bytes() const { return moved_bytes_; }
+  void publish(std::uint64_t worked_bytes) { registers_.set_counter(number_, worked_bytes); }
+  [[nodiscard]] ring_device::JobEnd end(MoveStatus status) const;
 
  private:
   // Where one side has come to in its segments.
@@ -44,6 +51,8 @@ class Job {
 
   static constexpr std::size_t kSliceBytes = 65536;
 
+  const std::uint32_t number_;
+  RegisterFile& registers_;
   const FixedRegisters& fixed_;
   fabric::Requester* requester_ = nullptr;
   Descriptor descriptor_;

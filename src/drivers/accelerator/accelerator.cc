@@ -1,8 +1,6 @@
 #include "drivers/accelerator/accelerator.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,20 +13,17 @@
 namespace barter::drivers::accelerator {
 namespace {
 
-class AcceleratorImpl final : public Accelerator, public ChannelOwner {
+class AcceleratorImpl final : public Accelerator {
  public:
-  explicit AcceleratorImpl(Device device) : device_(std::move(device)), address_space_(device_) {}
-  ~AcceleratorImpl() override {
-    if (is_up_) stop_dma(device_);
-  }
+  AcceleratorImpl(std::unique_ptr<pci::Function> function, const AcceleratorOptions& options)
+      : device_(kDeviceKind, std::move(function), options), address_space_(device_) {}
+  ~AcceleratorImpl() override { stop_dma(device_); }
 
   [[nodiscard]] Result<void> bring_up() {
     if (auto opened = open_function(device_); !opened) return opened;
-    is_up_ = true;  // from here on there is something to stop
     if (auto known = read_facts(device_); !known) return known;
     links_ = std::make_unique<Links>(device_);
-    if (auto off = disable(device_); !off) return off;
-    if (auto on = enable(device_); !on) return on;
+    if (auto on = start_afresh(device_); !on) return on;
     if (!device_.options.use_interrupts) return {};
     return device_.function->enable_interrupts(device_.facts.copy_channels + device_.facts.compute_channels);
   }
@@ -54,14 +49,11 @@ class AcceleratorImpl final : public Accelerator, public ChannelOwner {
   [[nodiscard]] Result<std::unique_ptr<Channel>> create_channel(Kind kind, ChannelOptions options) override;
   [[nodiscard]] AddressSpace& address_space() override { return address_space_; }
   [[nodiscard]] Links& links() override { return *links_; }
-  void retire(std::uint32_t channel) override;
 
  private:
   Device device_;
   AddressSpace address_space_;
   std::unique_ptr<Links> links_;  // once it is known how many there are
-  std::array<bool, kMostChannels> used_{};
-  bool is_up_ = false;
   bool is_pinned_ = false;
 };
 
@@ -80,51 +72,24 @@ Result<void> AcceleratorImpl::move_window(std::uint64_t local_offset) {
 }
 
 Result<std::unique_ptr<Channel>> AcceleratorImpl::create_channel(Kind kind, ChannelOptions options) {
-  constexpr std::string_view kCreating = "creating a channel of the accelerator";
-  const std::uint32_t copies = device_.facts.copy_channels;
-  const auto first = used_.begin() + (kind == Kind::copy ? 0 : copies);
-  const auto end = first + (kind == Kind::copy ? copies : device_.facts.compute_channels);
-  const auto free = std::find(first, end, false);
-  if (free == end)
-    return fail(device_.error(ErrorCode::exhausted, kCreating,
-                              fmt::format("all {} channels of this kind are in use", end - first)));
-  const auto number = static_cast<std::uint32_t>(free - used_.begin());
-  const std::uint32_t most = std::min(device_.facts.max_ring_entries, kMaxRingEntries);
-  const std::uint32_t entries = std::min(std::bit_ceil(std::clamp(options.entries, 2u, kMaxRingEntries)), most);
-  auto descriptors = device_.function->allocate_dma(entries * kDescriptorBytes, pci::DmaUse::control);
-  if (!descriptors) return fail(std::move(descriptors.error()));
-  auto completions = device_.function->allocate_dma(entries * kCompletionBytes, pci::DmaUse::control);
-  if (!completions) return fail(std::move(completions.error()));
-  *free = true;
-  return ChannelImpl::create({.device = device_,
-                              .owner = *this,
-                              .kind = kind,
-                              .number = number,
-                              .entries = entries,
-                              .descriptors = std::move(*descriptors),
-                              .completions = std::move(*completions)});
-}
-
-void AcceleratorImpl::retire(std::uint32_t channel) {
-  const BarOffset place = channel_place(channel);
-  write(*device_.registers, RunRegister{}, place);
-  const bool stopped = device_.wait([&] {
-    const auto status = read<ChannelStatusRegister>(*device_.registers, place);
-    return status.is_gone() || status.raw == 0;
-  });
-  if (!stopped) stop_dma(device_);
-  used_[channel] = !stopped;  // a channel that does not stop is not used again
+  const AcceleratorFacts& facts = device_.facts;
+  const bool is_copy = kind == Kind::copy;
+  auto parts = prepare_ring(device_, {.first_channel = is_copy ? 0 : facts.copy_channels,
+                                      .channels = is_copy ? facts.copy_channels : facts.compute_channels,
+                                      .which = " of this kind",
+                                      .entries = options.entries,
+                                      .max_entries = facts.max_ring_entries});
+  if (!parts) return fail(std::move(parts.error()));
+  auto channel = std::make_unique<ChannelImpl>(device_, kind, std::move(*parts));
+  if (auto started = channel->start(); !started) return fail(std::move(started.error()));
+  return channel;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Accelerator>> Accelerator::create(std::unique_ptr<pci::Function> function,
                                                          AcceleratorOptions options) {
-  Device device;
-  device.name = function->bdf().to_string();
-  device.function = std::move(function);
-  device.options = options;
-  auto made = std::make_unique<AcceleratorImpl>(std::move(device));
+  auto made = std::make_unique<AcceleratorImpl>(std::move(function), options);
   if (auto up = made->bring_up(); !up) return fail(std::move(up.error()));
   return made;
 }

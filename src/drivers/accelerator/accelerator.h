@@ -17,8 +17,8 @@
 #include "barter/address.hpp"
 #include "barter/memory.hpp"
 #include "barter/result.hpp"
-#include "barter/units.hpp"
 #include "drivers/accelerator/command.h"
+#include "drivers/ring_device/options.h"
 #include "pci/function.h"
 
 namespace barter::drivers::accelerator {
@@ -26,11 +26,7 @@ namespace barter::drivers::accelerator {
 class AddressSpace;
 class Links;
 
-struct AcceleratorOptions {
-  Duration ready_timeout = std::chrono::seconds(10);
-  Duration command_timeout = std::chrono::seconds(30);  // with no progress of any kind
-  bool use_interrupts = false;                          // enable MSI-X; otherwise all is polled
-};
+using AcceleratorOptions = ring_device::Options;
 
 struct AcceleratorFacts {
   std::uint64_t memory_bytes = 0;

@@ -1,80 +1,39 @@
-// A channel's rings, as the host keeps them. submit(), ring() and poll() touch preallocated memory only.
-//
-// A command lives in a slot from submit() to its completion. Its id names the slot (bits 11:0) and which use of the slot
-// it is (15:12), so a completion that comes twice, or for a command that was never sent, is recognised and not followed.
+// A channel: what a command may be, and how it is written. Its rings are those of every device with rings.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <optional>
-#include <string>
-#include <vector>
+#include <span>
+#include <utility>
 
 #include "drivers/accelerator/device.h"
+#include "drivers/ring_device/ring.h"
 
 namespace barter::drivers::accelerator {
 
-inline constexpr std::uint32_t kMaxRingEntries = 4096;
-
-// What a channel needs besides the device. The owner outlives it.
-class ChannelOwner {
- public:
-  virtual ~ChannelOwner() = default;
-  // Stops the channel, or the device. When it returns, the device doesn't touch the rings any more.
-  virtual void retire(std::uint32_t channel) = 0;
-};
-
-struct ChannelParts {
-  Device& device;
-  ChannelOwner& owner;
-  Kind kind = Kind::copy;
-  std::uint32_t number = 0;
-  std::uint32_t entries = 0;
-  pci::DmaBuffer descriptors;
-  pci::DmaBuffer completions;
-};
-
 class ChannelImpl final : public Channel {
  public:
-  // The device runs the channel, or the error says why not; then nothing of it is left.
-  [[nodiscard]] static Result<std::unique_ptr<ChannelImpl>> create(ChannelParts parts);
-  ~ChannelImpl() override;
+  ChannelImpl(Device& device, Kind kind, ring_device::RingParts parts)
+      : device_(device), kind_(kind), ring_(std::move(parts)) {}
+  // The device runs the channel, or the error says why not.
+  [[nodiscard]] Result<void> start();
 
-  [[nodiscard]] std::uint32_t number() const override { return parts_.number; }
-  [[nodiscard]] std::uint32_t capacity() const override { return static_cast<std::uint32_t>(slots_.size()); }
-  [[nodiscard]] std::uint32_t in_flight() const override { return capacity() - free_count_; }
+  [[nodiscard]] std::uint32_t number() const override { return ring_.number(); }
+  [[nodiscard]] std::uint32_t capacity() const override { return ring_.capacity(); }
+  [[nodiscard]] std::uint32_t in_flight() const override { return ring_.in_flight(); }
   [[nodiscard]] Result<void> submit(const Command& command) override;
-  void ring() override;
+  void ring() override { ring_.ring(); }
   [[nodiscard]] Result<std::size_t> poll(std::span<CommandResult> results) override;
-  [[nodiscard]] bool take_interrupt() override;
+  [[nodiscard]] bool take_interrupt() override { return ring_.take_interrupt(); }
   [[nodiscard]] std::optional<std::uint64_t> progress() override;
 
  private:
-  struct Slot {
-    std::uint64_t tag = 0;
-    std::uint16_t next_id = 0;
-    bool is_open = false;
-  };
-  explicit ChannelImpl(ChannelParts parts);
-  [[nodiscard]] Result<void> start();
   [[nodiscard]] Result<void> check(const Command& command) const;
-  [[nodiscard]] bool take(CommandResult& result);
-  [[nodiscard]] bool accept(std::uint32_t place, std::uint32_t word, std::uint64_t result_word, CommandResult& result);
-  void look_at_the_clock();
-  void break_with(Error error);
+  // Where in the memory the progress counter lies.
+  [[nodiscard]] std::uint64_t counter() const { return device_.control_offset + std::uint64_t{8} * ring_.number(); }
 
-  ChannelParts parts_;
-  BarOffset place_;
-  std::vector<Slot> slots_;
-  std::vector<std::uint16_t> free_;  // a stack; the first free_count_ are free
-  std::uint32_t free_count_ = 0;
-  std::uint32_t tail_ = 0;
-  std::uint32_t rung_tail_ = 0;
-  std::uint32_t completion_head_ = 0;
-  bool phase_ = true;  // the memory is zero at first, and the first pass writes ones
-  unsigned polls_until_clock_;
-  base::TimePoint quiet_since_{};  // the origin: not looked yet
-  std::uint64_t progress_when_quiet_ = 0;
-  std::optional<Error> broken_;
+  Device& device_;
+  const Kind kind_;
+  ring_device::Ring ring_;
 };
 
 }  // namespace barter::drivers::accelerator

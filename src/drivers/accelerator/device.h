@@ -1,44 +1,27 @@
-// What all parts of the driver share: the function, its registers, and how trouble is told.
+// What all parts of the driver share, besides what every device with rings has.
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <string>
-#include <string_view>
 
 #include "barter/result.hpp"
-#include "base/clock.h"
 #include "drivers/accelerator/accelerator.h"
 #include "drivers/accelerator/registers.h"
-#include "pci/function.h"
+#include "drivers/ring_device/device.h"
 
 namespace barter::drivers::accelerator {
 
-struct Device {
-  std::unique_ptr<pci::Function> function;
-  std::unique_ptr<pci::Mmio> registers;  // BAR 0; goes before the function, as does the next
-  std::unique_ptr<pci::Mmio> memory;     // BAR 2
-  AcceleratorOptions options;
+struct Device : ring_device::Device {
+  using ring_device::Device::Device;
+  std::unique_ptr<pci::Mmio> memory;  // BAR 2; goes before the function, which is the base's
   AcceleratorFacts facts;
-  std::string name;  // for messages: the BDF
   std::uint64_t window_base = 0;
   std::uint64_t control_offset = 0;  // where in the memory the driver's own 64 KiB lie
-
-  [[nodiscard]] base::Clock& clock() const { return function->clock(); }
-  [[nodiscard]] Error error(ErrorCode code, std::string_view doing, std::string why, std::string cure = {}) const;
-  // The device has not done what it should have by now: is it gone, has it failed, or is it only late?
-  [[nodiscard]] Error silence(std::string_view doing, std::string facts) const;
-  template <class Done>
-  [[nodiscard]] bool wait(Done&& done) const {
-    return base::wait_until(clock(), clock().now() + options.ready_timeout, done);
-  }
 };
 
 // bring_up.cc: each step checks what the device says.
 [[nodiscard]] Result<void> open_function(Device& device);
 [[nodiscard]] Result<void> read_facts(Device& device);
-[[nodiscard]] Result<void> disable(Device& device);
-[[nodiscard]] Result<void> enable(Device& device);
-// No DMA of it after this: disabled, or, if it doesn't answer, without Bus Master Enable.
-void stop_dma(Device& device);
+// Disables it, and enables it with nothing that an earlier user has left.
+[[nodiscard]] Result<void> start_afresh(Device& device);
 
 }  // namespace barter::drivers::accelerator

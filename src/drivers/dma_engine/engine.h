@@ -16,7 +16,7 @@
 
 #include "barter/address.hpp"
 #include "barter/result.hpp"
-#include "barter/units.hpp"
+#include "drivers/ring_device/options.h"
 #include "pci/function.h"
 
 namespace barter::drivers::dma_engine {
@@ -43,11 +43,7 @@ struct CommandResult {
 };
 [[nodiscard]] std::string describe_status(std::uint8_t status);
 
-struct EngineOptions {
-  Duration ready_timeout = std::chrono::seconds(10);
-  Duration command_timeout = std::chrono::seconds(30);  // with no byte moved
-  bool use_interrupts = false;                          // enable MSI-X; otherwise all is polled
-};
+using EngineOptions = ring_device::Options;
 
 struct EngineFacts {
   std::uint32_t channels = 0;

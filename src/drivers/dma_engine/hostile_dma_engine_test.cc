@@ -129,8 +129,8 @@ TEST_F(HostileDmaEngine, CompletionsAreNotFollowedBlindly) {
                                                           +[](FakeCompletion& entry) { entry.word |= 0x01000000; },
                                                           +[](FakeCompletion& entry) { entry.place |= 0x8000; },
                                                           +[](FakeCompletion& entry) { entry.place ^= 0x00010000; },
-                                                          +[](FakeCompletion& entry) { entry.moved = 4097; },
-                                                          +[](FakeCompletion& entry) { entry.moved = 4095; },
+                                                          +[](FakeCompletion& entry) { entry.result = 4097; },
+                                                          +[](FakeCompletion& entry) { entry.result = 4095; },
                                                           +[](FakeCompletion& entry) { entry.word = ~0u; }};
   for (const auto& lie : lies) {
     auto made = bring_up();
@@ -155,7 +155,7 @@ TEST_F(HostileDmaEngine, LostCommandsTimeOutAndErrorsAreTold) {
   ASSERT_TRUE(channel);
   device_->on_completion = [](FakeCompletion& entry) {
     entry.word |= 5 << 16;
-    entry.moved = 17;
+    entry.result = 17;
     return true;
   };
   const auto failed = one_command(**channel);

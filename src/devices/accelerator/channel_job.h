@@ -1,0 +1,32 @@
+// What a channel of the accelerator adds to the commands that it works through: its progress counter, and page faults.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "devices/accelerator/job.h"
+#include "devices/accelerator/register_file.h"
+#include "devices/ring_device/channel.h"
+
+namespace barter::devices::accelerator {
+
+// What ring_device::Channel asks of it.
+class ChannelJob final : public Job {
+ public:
+  using Descriptor = accelerator::Descriptor;
+  using Status = CommandStatus;
+  // Copy channels come first. Registers and memory outlive it.
+  ChannelJob(std::uint32_t number, RegisterFile& registers, MemoryAccess& memory);
+
+  void attach(fabric::Requester& requester) { memory_.attach(requester); }
+  [[nodiscard]] std::string start(const ring_device::ChannelSettings& settings);
+  void publish(std::uint64_t worked_bytes);
+  [[nodiscard]] ring_device::JobEnd end(CommandStatus status);
+
+ private:
+  const std::uint32_t number_;
+  RegisterFile& registers_;
+  MemoryAccess& memory_;
+  Progress progress_;
+};
+
+}  // namespace barter::devices::accelerator

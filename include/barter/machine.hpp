@@ -64,11 +64,28 @@ struct MachineOptions {
   std::optional<CpuInfo> cpu;  // instead of what the source says
 };
 
-// Device memory that can be shared: a drive's controller memory buffer, or what the window of an accelerator shows.
-class Provider {
+// What the handles below have in common: which function of the machine it is.
+class DeviceHandle {
  public:
   [[nodiscard]] Bdf bdf() const;
   [[nodiscard]] const std::string& name() const;
+  operator Bdf() const { return bdf(); }
+
+  // For the library's own rooms.
+  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
+  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
+
+ protected:
+  friend class machine::State;
+  DeviceHandle(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
+      : machine_(std::move(machine)), unit_(&unit) {}
+  std::shared_ptr<machine::State> machine_;
+  machine::DriveUnit* unit_;
+};
+
+// Device memory that can be shared: a drive's controller memory buffer, or what the window of an accelerator shows.
+class Provider : public DeviceHandle {
+ public:
   [[nodiscard]] std::uint64_t size_bytes() const;
   // From now on every request to map this memory is put to `consent`; without one, all are answered "direct".
   void on_request(Consent consent);
@@ -80,25 +97,14 @@ class Provider {
   [[nodiscard]] Result<Region> allocate(std::uint64_t bytes, std::uint64_t alignment = 4096);
   // The owner takes back all that was handed out, for good: every region is revoked as by Region::revoke.
   [[nodiscard]] Result<RevokeReport> take_back(RevokeOptions options = {});
-  operator Bdf() const { return bdf(); }
-
-  // For the library's own rooms.
-  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
-  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
 
  private:
-  friend class machine::State;
-  Provider(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
-      : machine_(std::move(machine)), unit_(&unit) {}
-  std::shared_ptr<machine::State> machine_;
-  machine::DriveUnit* unit_;
+  using DeviceHandle::DeviceHandle;
 };
 
 // A drive: bytes to copy from and to, and a function whose DMA can reach other devices' memory.
-class Drive {
+class Drive : public DeviceHandle {
  public:
-  [[nodiscard]] Bdf bdf() const;
-  [[nodiscard]] const std::string& name() const;
   [[nodiscard]] std::uint64_t size_bytes() const;  // of its first namespace
   [[nodiscard]] std::uint32_t block_bytes() const;
   [[nodiscard]] Result<Provider> memory() const;  // its controller memory buffer, if it has one
@@ -107,65 +113,34 @@ class Drive {
   // The same where the owner may decide differently on parts: all parts in order, each mapped or with the owner's answer why
   // not. An error if something else is in the way; then nothing is mapped.
   [[nodiscard]] Result<std::vector<MappedPart>> map_parts(const Region& region, MapOptions options = {}) const;
-  operator Bdf() const { return bdf(); }
-
-  // For the library's own rooms.
-  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
-  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
 
  private:
-  friend class machine::State;
-  Drive(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
-      : machine_(std::move(machine)), unit_(&unit) {}
-  std::shared_ptr<machine::State> machine_;
-  machine::DriveUnit* unit_;
+  using DeviceHandle::DeviceHandle;
 };
 
 // A function that moves bytes from one place to another and holds none itself (docs/devices/dma_engine.md). What it does is in
 // io.hpp.
-class DmaEngine {
+class DmaEngine : public DeviceHandle {
  public:
-  [[nodiscard]] Bdf bdf() const;
-  [[nodiscard]] const std::string& name() const;
   // The right for this engine's DMA to reach a region: asks the owner, after the verdict.
   [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
-  operator Bdf() const { return bdf(); }
-
-  // For the library's own rooms.
-  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
-  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
 
  private:
-  friend class machine::State;
-  DmaEngine(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
-      : machine_(std::move(machine)), unit_(&unit) {}
-  std::shared_ptr<machine::State> machine_;
-  machine::DriveUnit* unit_;
+  using DeviceHandle::DeviceHandle;
 };
 
 // A device that computes, with memory of its own, which is a Provider by the same name. What it computes is in compute.hpp; what
 // its engines copy, by PCIe or by a link, in copy.hpp (copy_memory).
-class Accelerator {
+class Accelerator : public DeviceHandle {
  public:
-  [[nodiscard]] Bdf bdf() const;
-  [[nodiscard]] const std::string& name() const;
   // What its window shows of its memory; an error if its driver needs all of that.
   [[nodiscard]] Result<Provider> memory() const;
   // The right for its engines to reach a region of another device: asks the owner, after the verdict. By a link where one joins
   // the two and is up, else by PCIe.
   [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
-  operator Bdf() const { return bdf(); }
-
-  // For the library's own rooms.
-  [[nodiscard]] const std::shared_ptr<machine::State>& machine_state() const { return machine_; }
-  [[nodiscard]] machine::DriveUnit& unit() const { return *unit_; }
 
  private:
-  friend class machine::State;
-  Accelerator(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit)
-      : machine_(std::move(machine)), unit_(&unit) {}
-  std::shared_ptr<machine::State> machine_;
-  machine::DriveUnit* unit_;
+  using DeviceHandle::DeviceHandle;
 };
 
 class Machine {

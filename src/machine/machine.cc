@@ -91,8 +91,8 @@ RouteChoice Machine::best_route(VerdictQuery query) const {
           .why = fmt::format("Linux's rule says {}", name_of(route))};
 }
 
-Bdf Provider::bdf() const { return unit_->bdf; }
-const std::string& Provider::name() const { return unit_->name; }
+Bdf DeviceHandle::bdf() const { return unit_->bdf; }
+const std::string& DeviceHandle::name() const { return unit_->name; }
 std::uint64_t Provider::size_bytes() const { return unit_->exporter->size_bytes(); }
 void Provider::on_request(Consent consent) { unit_->exporter->on_request(std::move(consent)); }
 void Provider::on_unmap(Unmapped told) { unit_->exporter->on_unmap(std::move(told)); }
@@ -111,8 +111,6 @@ Result<RevokeReport> Provider::take_back(RevokeOptions options) {
   return machine_->exchange().revoke_all(*unit_->exporter, options);
 }
 
-Bdf Drive::bdf() const { return unit_->bdf; }
-const std::string& Drive::name() const { return unit_->name; }
 std::uint64_t Drive::size_bytes() const { return unit_->size_bytes; }
 std::uint32_t Drive::block_bytes() const { return unit_->block_bytes; }
 Result<Provider> Drive::memory() const { return machine_->provider(unit_->bdf.to_string()); }
@@ -129,8 +127,6 @@ Result<std::vector<MappedPart>> Drive::map_parts(const Region& region, MapOption
   return machine_->exchange().map_parts(**importer, region, options);
 }
 
-Bdf Accelerator::bdf() const { return unit_->bdf; }
-const std::string& Accelerator::name() const { return unit_->name; }
 Result<Provider> Accelerator::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 Result<Mapping> Accelerator::map(const Region& region, MapOptions options) const {
   const auto importer = importer_of(*unit_);
@@ -138,8 +134,6 @@ Result<Mapping> Accelerator::map(const Region& region, MapOptions options) const
   return machine_->exchange().map(**importer, region, options);
 }
 
-Bdf DmaEngine::bdf() const { return unit_->bdf; }
-const std::string& DmaEngine::name() const { return unit_->name; }
 Result<Mapping> DmaEngine::map(const Region& region, MapOptions options) const {
   const auto importer = importer_of(*unit_);
   if (!importer) return std::unexpected(importer.error());

@@ -1,5 +1,5 @@
-// The rings of one channel, as the host keeps them, and what is in flight. submit's part of it, ring() and poll() touch
-// preallocated memory only.
+// The rings of one channel, as the host keeps them, and what is in flight. open(), push(), ring() and poll() touch preallocated
+// memory only.
 //
 // A command lives in a slot from open() to its completion. Its id names the slot (bits 11:0) and which use of the slot it is
 // (15:12), so a completion that comes twice, or for a command that was never sent, is recognised and not followed.
@@ -80,7 +80,7 @@ class Ring {
   void ring();
 
   // Takes up to results.size() completions, each as {tag, result, status}. worked() tells how many bytes the channel has worked
-  // through; it is asked now and then, while nothing comes.
+  // through; it is asked now and then.
   template <class CommandResult, class Worked>
   [[nodiscard]] Result<std::size_t> poll(std::span<CommandResult> results, Worked&& worked) {
     if (broken_) return fail(*broken_);

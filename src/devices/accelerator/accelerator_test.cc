@@ -8,6 +8,7 @@
 #include <fstream>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -263,6 +264,26 @@ TEST(AcceleratorModel, WalksItsPageTables) {
   EXPECT_EQ(changed(0).result, XXH64(memory.data() + 2 * kMiB, 16, 0));
   EXPECT_EQ(host.carry_out({.word = 0x14, .spaces = 0x3e, .source = std::uint64_t{1} << 48, .count = 1}).status(), 4u);
   EXPECT_THAT(host.device->violations(), IsEmpty());
+}
+
+// Writes of one host arrive in order, also if a step is under way: its first doorbell finds the root that came before it.
+TEST(AcceleratorModel, ADoorbellComesAfterTheRootThatWasWrittenBefore) {
+  TestHost host(kSmall);
+  host.start(kCompute);
+  const auto entry = [&](std::size_t at, std::uint64_t value) { std::memcpy(host.window().data() + at, &value, 8); };
+  entry(0x10000, 0x11001);
+  entry(0x11000, 0x83);
+  bool is_done = false;
+  host.in_mid_step = [&] {
+    if (std::exchange(is_done, true)) return;
+    host.set(0x30, 0x10001, 8);
+    host.push({.word = 0x14, .spaces = 0x3e, .source = 0x2000, .count = 16});
+  };
+  host.run();
+  EXPECT_TRUE(is_done);
+  const auto answer = host.take();
+  EXPECT_EQ(answer.status(), 0u);
+  EXPECT_EQ(answer.result, XXH64(host.window().data() + 0x2000, 16, 0));
 }
 
 TEST(AcceleratorModel, CountsProgressInMemoryWhileItWorks) {

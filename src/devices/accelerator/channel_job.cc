@@ -22,6 +22,12 @@ std::string ChannelJob::start(const ring_device::ChannelSettings& settings) {
   return {};
 }
 
+// The doorbell was seen: so is the root that the host wrote before it (docs/memory-order.md, rule 1).
+CommandStatus ChannelJob::begin(const Descriptor& descriptor) {
+  memory_.set_root(registers_.table_root());
+  return Job::begin(descriptor);
+}
+
 // One store with release: whoever sees it by an acquire load sees the bytes that it counts.
 void ChannelJob::publish(std::uint64_t worked_bytes) {
   if (!progress_.get(Progress::on)) return;

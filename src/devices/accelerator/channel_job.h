@@ -19,6 +19,7 @@ class ChannelJob final : public Job {
 
   void attach(fabric::Requester& requester) { memory_.attach(requester); }
   [[nodiscard]] std::string start(const ring_device::ChannelSettings& settings);
+  [[nodiscard]] CommandStatus begin(const Descriptor& descriptor);
   void publish(std::uint64_t worked_bytes);
   [[nodiscard]] ring_device::JobEnd end(CommandStatus status);
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -104,7 +105,11 @@ class TestHost : public fabric::Requester {
   Run run(DmaAddress, std::uint64_t, Access) override { return {}; }
   void interrupt(unsigned vector) override { interrupts.push_back(vector); }
   void windows_changed() override { ++window_changes; }
-  [[nodiscard]] bool may_master() const override { return may_master_now; }
+  // Asked in the middle of a step, when the registers of the device were looked at and those of channels were not.
+  [[nodiscard]] bool may_master() const override {
+    if (in_mid_step) in_mid_step();
+    return may_master_now;
+  }
   [[nodiscard]] std::optional<BusAddress> bar_address(unsigned) const override {
     return is_on ? std::optional(BusAddress{0x2'0000'0000}) : std::nullopt;
   }
@@ -113,6 +118,7 @@ class TestHost : public fabric::Requester {
   std::vector<unsigned> interrupts;
   int window_changes = 0;
   bool may_master_now = true;
+  std::function<void()> in_mid_step;
   bool is_on = true;
 
  private:

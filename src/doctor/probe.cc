@@ -17,8 +17,6 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 constexpr std::uint64_t kMaxProbeBytes = std::uint64_t{64} << 20;
-// Small, so that the smallest memory buffer that Linux takes (2 MiB) has room for all that are in flight.
-constexpr std::uint64_t kChunkBytes = std::uint64_t{128} << 10;
 constexpr std::uint32_t kInFlight = 4;
 
 std::unexpected<Error> refuse(const Extent& first, const Extent& second, ErrorCode code, std::string why,
@@ -138,9 +136,7 @@ class Probe {
     if (auto written = write_extent(from, sent); !written) return written;
     if (auto written = write_extent(to, arrived); !written) return written;
     if (auto in_time = check_time("copying"); !in_time) return in_time;
-    const std::uint64_t chunk_bytes = std::min(kChunkBytes, *from.length);
-    auto copied =
-        copy(from, to, {.policy = P2p::required, .via = via, .queue_depth = kInFlight, .chunk_bytes = chunk_bytes});
+    auto copied = copy(from, to, {.policy = P2p::required, .via = via, .queue_depth = kInFlight});
     if (!copied) return std::unexpected(std::move(copied.error()));
     leg.copy = std::move(*copied);
     if (auto in_time = check_time("reading back"); !in_time) return in_time;

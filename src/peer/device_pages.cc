@@ -20,7 +20,8 @@ constexpr std::size_t kMaxChunks = std::size_t{1} << 23;  // what the number of 
 DeviceRun DevicePages::longest_run(std::size_t index, std::uint32_t most) const {
   const Place& place = places_[index];
   DeviceRun best;
-  if (!place.chunk || place.used == place.pages) return best;
+  // What the owner took back for good, nobody could map: every importer would send its pages home.
+  if (!place.chunk || place.used == place.pages || place.chunk->region.is_revoked()) return best;
   for (std::uint32_t page = 0; page < place.pages && best.count < most;) {
     std::uint32_t end = page;
     while (end < place.pages && end - page < most && !place.in_use[end]) ++end;
@@ -81,8 +82,9 @@ void DevicePages::free(DeviceRun run) {
   for (std::uint32_t page = 0; page < run.count; ++page) place.in_use.reset(run.first % kMaxPagesInChunk + page);
   place.used -= run.count;
   if (place.used != 0) return;
-  const bool is_spare = std::ranges::none_of(
-      places_, [&](const Place& other) { return &other != &place && other.chunk && other.used == 0; });
+  const bool is_spare = !place.chunk->region.is_revoked() && std::ranges::none_of(places_, [&](const Place& other) {
+    return &other != &place && other.chunk && other.used == 0;
+  });
   if (!is_spare) emptied = std::exchange(place.chunk, nullptr);
 }
 

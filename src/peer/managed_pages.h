@@ -68,7 +68,8 @@ class ManagedPages : public std::enable_shared_from_this<ManagedPages> {
   [[nodiscard]] bool kernel_touches_wait() const { return faults_->kernel_touches_wait(); }
 
   // Moves whole pages: those that the range touches. An error says how far it came; every page is then where it was or where
-  // it was to go. Pages that are there already stay. `device` outlives this object, or is withdrawn from the exchange first.
+  // it was to go. Pages that are there already stay. `device` outlives this object: it is asked for its name when its pages are
+  // long lost.
   [[nodiscard]] Result<void> move_to(Exporter& device, MemoryRange range, Duration deadline);
   [[nodiscard]] Result<void> move_to_host(MemoryRange range, Duration deadline);
 

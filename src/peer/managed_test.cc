@@ -306,6 +306,21 @@ TEST_F(Managed, ALateImporterIsCutOffAndThePageMoves) {
   EXPECT_EQ(nic_.isolated, 1u);
 }
 
+TEST_F(Managed, WhatTheOwnerTookBackForGoodIsUsedForNoOtherPage) {
+  add(gpu_);
+  add(nic_);
+  for (std::uint64_t page = 0; page < 3; ++page) store(page, static_cast<int>(page) + 1);
+  ASSERT_TRUE(memory_->move_to(gpu_, pages(0, 1), 1s));
+  ASSERT_TRUE(exchange_.revoke_all(gpu_));
+  ASSERT_TRUE(memory_->move_to(gpu_, pages(1, 1), 1s));
+  const auto mapping = memory_->map(nic_, {.offset = kPageBytes, .bytes = kPageBytes}, 1s);
+  ASSERT_TRUE(mapping) << mapping.error().message();
+  EXPECT_TRUE(mapping->parts()[0].is_direct);
+  EXPECT_EQ(load(0), 1) << "it holds its bytes until it is brought home";
+  ASSERT_TRUE(memory_->move_to(gpu_, pages(2, 1), 1s));
+  EXPECT_TRUE(memory_->map(nic_, {.offset = 2 * kPageBytes, .bytes = kPageBytes}, 1s)->parts()[0].is_direct);
+}
+
 TEST_F(Managed, MemoryThatTheCpuDoesNotSeeNeedsAMover) {
   gpu_.is_seen = false;
   add(gpu_);

@@ -10,7 +10,7 @@
 
 namespace barter::drivers {
 
-class FunctionImporter final : public peer::DrivenImporter {
+class FunctionImporter : public peer::DrivenImporter {
  public:
   FunctionImporter(pci::Function& function, peer::DmaDomain& domain)
       : function_(function), domain_(domain), bdf_(function.bdf()) {}

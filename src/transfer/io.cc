@@ -13,6 +13,7 @@
 #include "peer/segments.h"
 #include "transfer/borrowed_endpoint.h"
 #include "transfer/drive_io.h"
+#include "transfer/leased.h"
 
 namespace barter {
 namespace {
@@ -159,35 +160,17 @@ Result<void> move_copied(BorrowedEndpoint& endpoint, base::Clock& clock, Directi
   return {};
 }
 
-// What is wrong with a lease for this transfer, or nothing.
-Result<void> check_lease(const Drive& drive, Direction direction, const Lease& lease) {
-  if (lease.segments().empty()) return refuse(ErrorCode::invalid_argument, drive, direction, "the lease is empty");
-  if (lease.importer() != drive.bdf())
-    return refuse(ErrorCode::invalid_argument, drive, direction,
-                  fmt::format("the memory is mapped for {}, not for this drive", lease.importer().to_string()));
-  const Access needed = direction == Direction::from_endpoint ? Access::write : Access::read;
-  if ((static_cast<unsigned>(lease.access()) & static_cast<unsigned>(needed)) == 0)
-    return refuse(ErrorCode::invalid_argument, drive, direction,
-                  direction == Direction::from_endpoint ? "the memory is mapped for reading only"
-                                                        : "the memory is mapped for writing only");
-  return {};
-}
-
 Result<void> move_leased(const Drive& drive, DrivePart part, Direction direction, std::span<const Lease> leases) {
-  if (leases.empty()) return refuse(ErrorCode::invalid_argument, drive, direction, "there is no memory");
-  peer::SegmentList memory;
-  for (const Lease& lease : leases) {
-    if (auto checked = check_lease(drive, direction, lease); !checked) return checked;
-    for (const DmaSegment& segment : lease.segments()) peer::append(memory, segment);
-  }
-  const auto size = peer::size_of(memory);
-  if (!size) return refuse(ErrorCode::invalid_argument, drive, direction, std::string(explain(size.error())));
-  if (part.bytes == 0 && part.memory_offset < *size) part.bytes = *size - part.memory_offset;
-  if (auto checked = check_part(drive, direction, part, *size); !checked) return checked;
+  const Access needed = direction == Direction::from_endpoint ? Access::write : Access::read;
+  const auto memory = transfer::gather(leases, drive.bdf(), needed);
+  if (!memory) return refuse(ErrorCode::invalid_argument, drive, direction, memory.error());
+  const std::uint64_t size = peer::SegmentCutter(*memory).left_bytes();
+  if (part.bytes == 0 && part.memory_offset < size) part.bytes = size - part.memory_offset;
+  if (auto checked = check_part(drive, direction, part, size); !checked) return checked;
   auto endpoint = BorrowedEndpoint::of(drive.unit());
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
-  if (auto checked = check_pieces(**endpoint, drive, direction, part, memory); !checked) return checked;
-  auto moved = move(**endpoint, drive.machine_state()->backend().clock(), direction, part, memory);
+  if (auto checked = check_pieces(**endpoint, drive, direction, part, *memory); !checked) return checked;
+  auto moved = move(**endpoint, drive.machine_state()->backend().clock(), direction, part, *memory);
   if (!moved) endpoint->spoil();
   return moved;
 }

@@ -10,6 +10,7 @@
 #include "drivers/dma_engine/engine.h"
 #include "machine/state.h"
 #include "peer/segments.h"
+#include "transfer/leased.h"
 
 namespace barter {
 namespace {
@@ -22,26 +23,6 @@ constexpr std::uint32_t kInFlight = 8;
 
 std::unexpected<Error> refuse(ErrorCode code, const DmaEngine& engine, std::string why) {
   return fail({.code = code, .doing = "moving bytes by", .subject = engine.name(), .why = std::move(why)});
-}
-
-// All segments of one side, in order.
-Result<peer::SegmentList> gather(const DmaEngine& engine, std::span<const Lease> leases, Access needed) {
-  const char* const side = needed == Access::read ? "source" : "destination";
-  peer::SegmentList all;
-  for (const Lease& lease : leases) {
-    const auto segments = lease.segments();
-    if (segments.empty()) continue;
-    if (lease.importer() != engine.bdf())
-      return refuse(ErrorCode::invalid_argument, engine,
-                    fmt::format("the {} is mapped for {}, not for this engine", side, lease.importer().to_string()));
-    if ((static_cast<unsigned>(lease.access()) & static_cast<unsigned>(needed)) == 0)
-      return refuse(ErrorCode::invalid_argument, engine,
-                    fmt::format("the {} is mapped for the other access only", side));
-    for (const DmaSegment& segment : segments) peer::append(all, segment);
-  }
-  if (all.empty())
-    return refuse(ErrorCode::invalid_argument, engine, fmt::format("the lease of the {} is empty", side));
-  return all;
 }
 
 // From the offset on.
@@ -111,10 +92,10 @@ class Move {
 
 Result<void> move_bytes(const DmaEngine& engine, std::span<const Lease> from, std::span<const Lease> to,
                         MovePart part) {
-  const auto sources = gather(engine, from, Access::read);
-  if (!sources) return std::unexpected(sources.error());
-  const auto targets = gather(engine, to, Access::write);
-  if (!targets) return std::unexpected(targets.error());
+  const auto sources = transfer::gather(from, engine.bdf(), Access::read);
+  if (!sources) return refuse(ErrorCode::invalid_argument, engine, "the source: " + sources.error());
+  const auto targets = transfer::gather(to, engine.bdf(), Access::write);
+  if (!targets) return refuse(ErrorCode::invalid_argument, engine, "the destination: " + targets.error());
   const auto source = cut_from(engine, *sources, part.from_offset, "source");
   if (!source) return std::unexpected(source.error());
   const auto target = cut_from(engine, *targets, part.to_offset, "destination");

@@ -5,28 +5,14 @@
 //
 // Threads: any. The function and the domain outlive the importer.
 #pragma once
-#include "barter/result.hpp"
-#include "drivers/command_register.h"
-#include "pci/function.h"
-#include "peer/driven_importer.h"
+#include "drivers/function_importer.h"
 
 namespace barter::drivers::accelerator {
 
-class EngineImporter final : public peer::DrivenImporter {
+class EngineImporter final : public FunctionImporter {
  public:
-  EngineImporter(pci::Function& function, peer::DmaDomain& domain)
-      : function_(function), domain_(domain), bdf_(function.bdf()) {}
-
-  [[nodiscard]] Bdf function() const override { return bdf_; }
-  [[nodiscard]] peer::DmaDomain& domain() override { return domain_; }
+  using FunctionImporter::FunctionImporter;
   [[nodiscard]] bool takes_link_addresses() const override { return true; }
-  // The device must be brought up anew before it is of use again.
-  [[nodiscard]] Result<void> isolate() override { return take_bus_mastering(function_); }
-
- private:
-  pci::Function& function_;
-  peer::DmaDomain& domain_;
-  Bdf bdf_;
 };
 
 }  // namespace barter::drivers::accelerator

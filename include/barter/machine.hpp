@@ -145,7 +145,7 @@ class Accelerator : public DeviceHandle {
 
 class Machine {
  public:
-  [[nodiscard]] static Result<Machine> open(std::string_view name, MachineOptions options = {});
+  [[nodiscard]] static Result<Machine> open(std::string_view name, const MachineOptions& options = {});
   [[nodiscard]] static std::vector<std::string> builtin_names();
 
   [[nodiscard]] const std::string& name() const;

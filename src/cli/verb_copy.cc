@@ -51,12 +51,11 @@ Result<CopyReport> run(const CopyArguments& arguments) {
   if (!options) return std::unexpected(std::move(options.error()));
   auto with = machine_options(arguments);
   if (!with) return std::unexpected(std::move(with.error()));
-  auto machine = Machine::open(arguments.machine, std::move(*with));
+  auto machine = Machine::open(arguments.machine, *with);
   if (!machine) return std::unexpected(std::move(machine.error()));
   ProgressBar bar(!arguments.json);
   options->progress = [&bar](CopyProgress progress) { bar.show(progress.done_bytes, progress.total_bytes); };
-  return copy(open_extent(*machine, arguments.source), open_extent(*machine, arguments.destination),
-              std::move(*options));
+  return copy(open_extent(*machine, arguments.source), open_extent(*machine, arguments.destination), *options);
 }
 
 double gigabytes_per_second(const CopyReport& report) {

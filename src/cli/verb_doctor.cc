@@ -25,7 +25,7 @@ Result<Machine> open(const DoctorArguments& arguments) {
     if (!cpu) return std::unexpected(std::move(cpu.error()));
     options.cpu = std::move(*cpu);
   }
-  return Machine::open(arguments.machine, std::move(options));
+  return Machine::open(arguments.machine, options);
 }
 
 // A probe writes, so nothing of what it writes to is left to a default.

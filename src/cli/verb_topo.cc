@@ -18,7 +18,7 @@ Result<Machine> open(const TopoArguments& arguments) {
     if (!cpu) return std::unexpected(std::move(cpu.error()));
     options.cpu = std::move(*cpu);
   }
-  return Machine::open(arguments.machine, std::move(options));
+  return Machine::open(arguments.machine, options);
 }
 
 }  // namespace

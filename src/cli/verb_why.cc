@@ -35,7 +35,7 @@ Result<Machine> open(const WhyArguments& arguments) {
     if (!cpu) return std::unexpected(std::move(cpu.error()));
     options.cpu = std::move(*cpu);
   }
-  return Machine::open(arguments.machine, std::move(options));
+  return Machine::open(arguments.machine, options);
 }
 
 Beside beside(const Machine& machine, const Verdict& verdict) {

@@ -19,7 +19,7 @@ using ::testing::SizeIs;
 using namespace barter::literals;
 
 Machine open(std::string_view name, MachineOptions options = {}) {
-  auto machine = Machine::open(name, std::move(options));
+  auto machine = Machine::open(name, options);
   EXPECT_TRUE(machine) << machine.error().message();
   return *machine;
 }

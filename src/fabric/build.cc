@@ -94,6 +94,7 @@ class Builder {
   // Switches may be listed in any order: those whose port is there already are added until none is left.
   [[nodiscard]] Result<void> add_switches() {
     std::vector<const topology::SwitchDescription*> left;
+    left.reserve(description_.switches.size());
     for (const auto& described : description_.switches) left.push_back(&described);
     while (!left.empty()) {
       std::vector<const topology::SwitchDescription*> waiting;

@@ -226,7 +226,7 @@ void lay_out_bars(Node& node) {
                          .is_64bit = bar.is_64bit,
                          .is_prefetchable = bar.is_prefetchable,
                          .size_bytes = bar.size_bytes};
-    const std::size_t at = bar.index * pci::BaseAddress::kStrideBytes;
+    const std::size_t at = std::size_t{bar.index} * pci::BaseAddress::kStrideBytes;
     const pci::BarRegisters values = pci::encode_bar(empty);
     const pci::BarRegisters sizing = pci::encode_bar_sizing(empty);
     node.registers.set(pci::BaseAddress::from(values.low), at);

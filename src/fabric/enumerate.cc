@@ -191,7 +191,7 @@ class Firmware {
   [[nodiscard]] std::vector<pci::Bar> size_bars(Bdf bdf, std::uint8_t count) {
     std::vector<pci::Bar> bars;
     for (std::uint8_t index = 0; index < count; ++index) {
-      const std::size_t at = index * pci::BaseAddress::kStrideBytes;
+      const std::size_t at = std::size_t{index} * pci::BaseAddress::kStrideBytes;
       const auto before = load<pci::BaseAddress>(bdf, at);
       std::uint64_t mask = size_mask(bdf, at);
       if ((mask & ~std::uint64_t{0xf}) == 0 && before.get(pci::BaseAddress::memory_type) != pci::BaseAddress::kType64)
@@ -231,7 +231,7 @@ class Firmware {
       if (item.bar != nullptr) {
         item.bar->address = start;
         const pci::BarRegisters registers = pci::encode_bar(*item.bar);
-        const std::size_t at = item.bar->index * pci::BaseAddress::kStrideBytes;
+        const std::size_t at = std::size_t{item.bar->index} * pci::BaseAddress::kStrideBytes;
         store(item.owner->bdf, pci::BaseAddress::from(registers.low), at);
         if (item.bar->is_64bit) store(item.owner->bdf, pci::BaseAddress::from(registers.high), at + 4);
         continue;

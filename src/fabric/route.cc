@@ -161,9 +161,10 @@ Node* Walk::claiming_function(const std::vector<Node*>& functions, const BarRequ
   for (Node* node : functions) {
     if (node->is_bridge()) {
       if (claims(*node)) return node;
-    } else if ((bar = claiming_bar(*node, bar_start)) != nullptr) {
-      return node;
+      continue;
     }
+    bar = claiming_bar(*node, bar_start);
+    if (bar != nullptr) return node;
   }
   return nullptr;
 }

@@ -22,7 +22,7 @@ BusRange Node::buses() const {
 }
 
 std::optional<pci::AddressWindow> Node::bar_window(const BarRequest& bar) const {
-  const std::size_t at = bar.index * pci::BaseAddress::kStrideBytes;
+  const std::size_t at = std::size_t{bar.index} * pci::BaseAddress::kStrideBytes;
   std::uint64_t address = registers.get<pci::BaseAddress>(at).raw & ~std::uint32_t{0xf};
   if (bar.is_64bit) address |= std::uint64_t{registers.get<pci::BaseAddress>(at + 4).raw} << 32;
   // An address that wraps around the end is what is left of sizing: nobody answers there.

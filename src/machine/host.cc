@@ -73,8 +73,8 @@ class HostBackend final : public Backend {
   [[nodiscard]] peer::RouteAnswer route(const Topology& topology, Bdf client, Bdf provider) override;
   [[nodiscard]] Result<std::unique_ptr<DriveUnit>> bring_up(std::string_view name) override;
   [[nodiscard]] std::string other_names(std::string_view name) const override;
-  void joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange) override {
-    vfio_.joined(drive, std::move(exchange));
+  void joined(const DriveUnit& drive, const std::weak_ptr<peer::Exchange>& exchange) override {
+    vfio_.joined(drive, exchange);
   }
   [[nodiscard]] std::string last_trouble(const DriveUnit&) override { return {}; }
 

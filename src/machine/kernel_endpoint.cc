@@ -117,9 +117,9 @@ Result<void> KernelEndpoint::end_at(std::uint64_t bytes) {
 }
 
 bool KernelEndpoint::is_host_memory(std::uint64_t address) const {
-  const auto* const at = reinterpret_cast<const std::byte*>(address);
-  const auto after = std::ranges::upper_bound(host_memory_, at, {}, [](auto memory) { return memory.data(); });
-  return after != host_memory_.begin() && at < std::prev(after)->data() + std::prev(after)->size();
+  const auto start_of = [](std::span<std::byte> memory) { return reinterpret_cast<std::uintptr_t>(memory.data()); };
+  const auto after = std::ranges::upper_bound(host_memory_, address, {}, start_of);
+  return after != host_memory_.begin() && address < start_of(*std::prev(after)) + std::prev(after)->size();
 }
 
 Result<void> KernelEndpoint::submit(const Piece& piece) {

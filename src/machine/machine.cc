@@ -26,7 +26,7 @@ Result<std::shared_ptr<machine::State>> open_state(std::string_view name, const 
 
 }  // namespace
 
-Result<Machine> Machine::open(std::string_view name, MachineOptions options) {
+Result<Machine> Machine::open(std::string_view name, const MachineOptions& options) {
   auto state = open_state(name, options);
   if (!state) return std::unexpected(std::move(state.error()));
   base::log::info("the machine {} is open: {} functions{}", (*state)->name(), (*state)->topology().functions().size(),

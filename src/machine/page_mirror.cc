@@ -114,6 +114,7 @@ Result<void> PageMirror::show_run(peer::Exchange& exchange, Shown& piece, const 
 Result<void> PageMirror::show(peer::Exchange& exchange, Shown& piece, Duration deadline) {
   std::erase_if(shown_, [&](const Shown& shown) { return shown.is_revoked() || shown.shares_page_with(piece); });
   if (shown_.size() == kMaxMirrored) shown_.erase(shown_.begin());
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): it was a pointer, and pages of it are compared as numbers
   const std::span memory(reinterpret_cast<const std::byte*>(piece.start), piece.end - piece.start);
   for (const peer::PointerRun& run : exchange.pointers().runs(memory))
     if (auto done = show_run(exchange, piece, run, deadline); !done) return done;

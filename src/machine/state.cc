@@ -111,8 +111,11 @@ Result<RevokeReport> State::unbind(DriveUnit& unit, RevokeOptions options) {
 Result<RevokeReport> State::take_out(DriveUnit& unit, RevokeOptions options, std::string why) {
   Result<RevokeReport> report = RevokeReport{};
   const auto add = [&](Result<RevokeReport> more) {
-    if (!more && report) report = std::move(more);
-    if (!more || !report) return;
+    if (!more) {
+      if (report) report = std::move(more);
+      return;
+    }
+    if (!report) return;
     report->mappings += more->mappings;
     report->late.insert(report->late.end(), more->late.begin(), more->late.end());
   };

@@ -88,7 +88,7 @@ class Backend {
   // What else may be written where a drive is named, for an error about a name that means nothing; may be empty.
   [[nodiscard]] virtual std::string other_names(std::string_view) const { return {}; }
   // The drive is part of the exchange now.
-  virtual void joined(const DriveUnit&, std::weak_ptr<peer::Exchange>) {}
+  virtual void joined(const DriveUnit&, const std::weak_ptr<peer::Exchange>&) {}
   // Devices get on whether or not this process waits for them: true unless they take turns in its own thread.
   [[nodiscard]] virtual bool runs_by_itself() const { return true; }
   // Room for the second view of managed memory, where devices reach it. By default it is anywhere in the process, and known

@@ -71,11 +71,11 @@ void VfioDrives::heed_removal_requests() {
   for (linux_os::vfio::VfioFunction* const function : open) function->heed_removal_request();
 }
 
-void VfioDrives::joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange) {
+void VfioDrives::joined(const DriveUnit& drive, const std::weak_ptr<peer::Exchange>& exchange) {
   const std::lock_guard lock(mutex_);
   const auto found = functions_.find(drive.bdf);
   if (found == functions_.end() || !drive.exporter) return;
-  found->second->on_memory_leaving([exporter = drive.exporter.get(), exchange = std::move(exchange)] {
+  found->second->on_memory_leaving([exporter = drive.exporter.get(), exchange] {
     const auto alive = exchange.lock();
     if (alive) (void)alive->revoke_all(*exporter);
   });

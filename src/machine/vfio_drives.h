@@ -33,7 +33,7 @@ class VfioDrives {
   void heed_removal_requests();
   // The drive is part of an exchange now: whoever resets it, or turns its memory off, takes its memory back from the peers
   // first.
-  void joined(const DriveUnit& drive, std::weak_ptr<peer::Exchange> exchange);
+  void joined(const DriveUnit& drive, const std::weak_ptr<peer::Exchange>& exchange);
 
  private:
   std::shared_ptr<linux_os::vfio::Host> host_;

@@ -25,11 +25,7 @@ struct ManagedPages::PlannedRun {
 
 class ManagedPages::Turn {
  public:
-  Turn(ManagedPages& pages, PageRun mapped) : pages_(pages) {
-    const Lock lock(pages_.mutex_);
-    number_ = pages_.next_turn_++;
-    pages_.mappers_.emplace(number_, Mapper{mapped, std::this_thread::get_id()});
-  }
+  Turn(ManagedPages& pages, PageRun mapped) : pages_(pages), number_(line_up(pages, mapped)) {}
   ~Turn() {
     const Lock lock(pages_.mutex_);
     pages_.mappers_.erase(number_);
@@ -38,8 +34,15 @@ class ManagedPages::Turn {
   Turn& operator=(const Turn&) = delete;
 
  private:
+  static std::uint64_t line_up(ManagedPages& pages, PageRun mapped) {
+    const Lock lock(pages.mutex_);
+    const std::uint64_t number = pages.next_turn_++;
+    pages.mappers_.emplace(number, Mapper{mapped, std::this_thread::get_id()});
+    return number;
+  }
+
   ManagedPages& pages_;
-  std::uint64_t number_ = 0;
+  std::uint64_t number_;
 };
 
 // Where the pages of a range are, run by run. Waits for those that move.

@@ -98,7 +98,10 @@ class alignas(64) MappingState {
     return {offset_ - lead_bytes(), whole_pages_bytes()};
   }
 
-  enum Seat : std::uint8_t { kFree, kTaken, kShut };
+  // States of seat_.
+  static constexpr std::uint8_t kFree = 0;
+  static constexpr std::uint8_t kTaken = 1;
+  static constexpr std::uint8_t kShut = 2;
   // With the Core's lock held, of a closed mapping: is no lease left? Then none can come any more.
   [[nodiscard]] bool is_idle();
 

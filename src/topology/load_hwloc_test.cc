@@ -12,7 +12,7 @@
 #include "topology/load.h"
 
 // libhwloc 2.9 forgets some of what it has read when it gives up on a file.
-// NOLINTNEXTLINE(bugprone-reserved-identifier): the name that LeakSanitizer looks for
+// LeakSanitizer looks for a function of this name.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhwloc.so\n"; }
 
 namespace barter::topology {

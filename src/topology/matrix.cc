@@ -37,8 +37,11 @@ void add_to_all(std::span<const std::uint16_t> all, std::uint16_t add, std::uint
 class MatrixFiller {
  public:
   explicit MatrixFiller(const Tree& tree)
-      : tree_(tree), layout_(make_layout(tree)), pieces_(tree.nodes.size()), root_pieces_(tree.host_bridges.size()) {
-    roots_are_alike_ = roots_are_alike();
+      : tree_(tree),
+        layout_(make_layout(tree)),
+        pieces_(tree.nodes.size()),
+        root_pieces_(tree.host_bridges.size()),
+        roots_are_alike_(roots_are_alike()) {
     lists_.reserve(tree.host_bridges.size());
     for (std::uint32_t host = 0; host < tree.host_bridges.size(); ++host) lists_.push_back(ask_list(tree, host, false));
   }
@@ -223,7 +226,7 @@ class MatrixFiller {
   // By the crossing's child towards the provider, and by whether the provider's side redirects.
   std::vector<std::array<std::vector<PairRoutes>, 3>> pieces_;
   std::vector<std::array<std::vector<PairRoutes>, 2>> root_pieces_;  // by host bridge, and for a root port's side
-  bool roots_are_alike_ = false;
+  bool roots_are_alike_;                                             // asked of tree_ and layout_
   std::vector<PairRoutes> scratch_;
   std::vector<Table> tables_;
   Table single_;

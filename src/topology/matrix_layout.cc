@@ -11,7 +11,7 @@
 namespace barter::topology {
 namespace {
 
-constexpr std::size_t kKinds = 3 * 3 * 3 * kRequestClasses;
+constexpr std::size_t kKinds = std::size_t{3} * 3 * 3 * kRequestClasses;
 
 Tri translates(const FunctionInfo& function) {
   if (!function.ats_enabled) return Tri::unknown;

@@ -52,6 +52,7 @@ class RemedyFinder {
 
   void stop_redirection() {
     std::vector<const FunctionInfo*> functions;
+    functions.reserve(case_.redirecting.size());
     for (Index i : case_.redirecting) functions.push_back(&tree_.functions[i]);
     for (Remedy& remedy : topology::clear_redirection(functions)) remedies_.push_back(std::move(remedy));
   }

@@ -45,8 +45,10 @@ std::vector<File> make_files(std::uint64_t bytes, std::size_t pairs, std::uint64
   }
   // The largest first, each to the pair that has least; then in order of names again.
   std::vector<File*> order;
+  order.reserve(files.size());
   for (File& file : files) order.push_back(&file);
-  std::ranges::stable_sort(order, std::greater{}, &File::bytes);
+  std::ranges::sort(order,
+                    [](const File* a, const File* b) { return a->bytes != b->bytes ? a->bytes > b->bytes : a < b; });
   std::vector<std::uint64_t> dealt(pairs);
   for (File* file : order) {
     file->pair = static_cast<std::size_t>(std::ranges::min_element(dealt) - dealt.begin());

@@ -30,7 +30,7 @@ using testing::HasSubstr;
 constexpr std::uint64_t kBytes = 24_MiB;
 
 Machine open(const std::string& name, MachineOptions options) {
-  auto machine = Machine::open(name, std::move(options));
+  auto machine = Machine::open(name, options);
   EXPECT_TRUE(machine) << machine.error().message();
   return *machine;
 }

@@ -25,7 +25,7 @@ using namespace barter::literals;
 using testing::HasSubstr;
 
 Machine open(const std::string& name, MachineOptions options = {}) {
-  auto machine = Machine::open(name, std::move(options));
+  auto machine = Machine::open(name, options);
   EXPECT_TRUE(machine) << machine.error().message();
   return *machine;
 }

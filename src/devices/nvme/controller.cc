@@ -16,7 +16,7 @@ constexpr std::uint16_t kMaxIoQueues = 1024;
 constexpr std::size_t kMaxNamespaces = 1024;  // one page of the active namespace list
 constexpr std::uint64_t kMaxTransferBytes = std::uint64_t{64} << 20;
 constexpr std::uint64_t kMaxBufferBytes = std::uint64_t{1} << 46;
-constexpr std::uint8_t kReadyTimeout_500ms = 20;
+constexpr std::uint8_t kReadyTimeout = 20;  // in units of 500 ms
 constexpr std::uint32_t kNvmeClass =
     0x010802;  // PCI Code and ID Assignment 1.14: mass storage, NVM, NVMe I/O controller
 
@@ -128,10 +128,10 @@ FixedRegisters make_registers(const ControllerSetup& setup) {
       Capabilities{}
           .with(Capabilities::ready_modes, 1)
           .with(Capabilities::controller_memory_buffer, setup.cmb_bytes != 0)
-          .with(Capabilities::page_size_max_log2_4k, kMaxPageLog2_4k)
+          .with(Capabilities::page_size_max_log2_4k, kMaxPageLog2)
           .with(Capabilities::command_sets, 1)
           .with(Capabilities::doorbell_stride_log2, setup.doorbell_stride_log2)
-          .with(Capabilities::timeout_500ms, kReadyTimeout_500ms)
+          .with(Capabilities::timeout_500ms, kReadyTimeout)
           .with(Capabilities::contiguous_queues, true)
           .with(Capabilities::queue_entries_0based, static_cast<std::uint16_t>(setup.max_queue_entries - 1));
   const std::uint8_t unit = buffer_unit_log16(setup);

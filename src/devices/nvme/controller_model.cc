@@ -110,7 +110,7 @@ void Controller::enable(const RegisterFile::Requests& requests) {
   const Configuration& wanted = requests.configuration;
   const std::uint8_t page_log2 = wanted.get(Configuration::page_size_log2_4k);
   const bool is_possible = wanted.get(Configuration::command_set) == 0 && wanted.get(Configuration::arbitration) == 0 &&
-                           page_log2 <= kMaxPageLog2_4k;
+                           page_log2 <= kMaxPageLog2;
   if (!is_possible) {
     record(fmt::format("enabled with a command set, page size or arbitration that CAP does not offer: CC {:#x}",
                        wanted.raw));

@@ -19,7 +19,7 @@ namespace barter::devices::nvme {
 inline constexpr std::uint32_t kMaxCommandsPerStep = 64;
 inline constexpr std::uint32_t kCommandsPerFetch = 16;
 inline constexpr std::uint64_t kMaxBytesPerStep = std::uint64_t{4} << 20;  // checked after each fetch
-inline constexpr std::uint8_t kMaxPageLog2_4k = 4;                         // CAP.MPSMAX: 64 KiB
+inline constexpr std::uint8_t kMaxPageLog2 = 4;                            // CAP.MPSMAX, from 4 KiB on: 64 KiB
 inline constexpr std::uint8_t kArbitrationBurstLog2 = 6;
 
 // Everything about a controller that its setup decides, worked out and checked (controller.cc).

@@ -32,8 +32,12 @@ class Doorbells {
   explicit Doorbells(std::uint32_t queues) : doorbells_(std::size_t{queues} * 2) {}
 
   [[nodiscard]] std::uint32_t count() const { return static_cast<std::uint32_t>(doorbells_.size()); }
-  [[nodiscard]] Doorbell& tail_of(std::uint16_t submission_queue) { return doorbells_[submission_queue * 2u]; }
-  [[nodiscard]] Doorbell& head_of(std::uint16_t completion_queue) { return doorbells_[completion_queue * 2u + 1]; }
+  [[nodiscard]] Doorbell& tail_of(std::uint16_t submission_queue) {
+    return doorbells_[std::size_t{submission_queue} * 2];
+  }
+  [[nodiscard]] Doorbell& head_of(std::uint16_t completion_queue) {
+    return doorbells_[std::size_t{completion_queue} * 2 + 1];
+  }
 
   // The host writes the `index`th doorbell. An invalid value changes nothing.
   [[nodiscard]] DoorbellVerdict write(std::uint32_t index, std::uint32_t value) {

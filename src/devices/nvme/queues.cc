@@ -34,7 +34,8 @@ void Queues::delete_submission(std::uint16_t id) {
 }
 
 void Queues::delete_all() {
-  for (std::uint16_t id = 0; id < submission_.size(); ++id) {
+  const auto queues = static_cast<std::uint16_t>(submission_.size());  // kMaxIoQueues and the admin queue at most
+  for (std::uint16_t id = 0; id < queues; ++id) {
     doorbells_.tail_of(id).close();
     doorbells_.head_of(id).close();
     submission_[id] = {};

@@ -34,7 +34,7 @@ std::optional<Extents> extents_of(const Command& command) {
       if (count > kMostWords) return std::nullopt;
       return Extents{.source = count * 4, .destination = 8, .destination_is_optional = true};
     case Opcode::histogram:
-      return Extents{.source = count, .destination = 256 * 8};
+      return Extents{.source = count, .destination = std::uint64_t{256} * 8};
     case Opcode::checksum:
       return Extents{.source = count, .destination = 8, .destination_is_optional = true};
     case Opcode::filter: {

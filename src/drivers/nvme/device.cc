@@ -11,13 +11,13 @@ Error Device::error(ErrorCode code, std::string_view doing, std::string why, std
   return {.code = code, .doing = std::string(doing), .subject = name, .why = std::move(why), .cure = std::move(cure)};
 }
 
-Error Device::silence(std::string_view doing, std::string facts) const {
+Error Device::silence(std::string_view doing, std::string_view facts) const {
   const auto status = read<Status>(*registers);
   if (status.is_gone())
     return error(ErrorCode::device_gone, doing, "the drive is no longer there: its registers read as all ones");
   auto state = fmt::format("CSTS is {:#x} (RDY {:d}, CFS {:d})", status.raw, status.get(Status::ready),
                            status.get(Status::fatal));
-  if (!facts.empty()) state += "; " + facts;
+  if (!facts.empty()) state += fmt::format("; {}", facts);
   if (status.get(Status::fatal))
     return error(ErrorCode::device_failed, doing, "the controller reports a fatal error: " + state,
                  "reset the drive or power it off and on");

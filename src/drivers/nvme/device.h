@@ -34,7 +34,7 @@ struct Device {
   [[nodiscard]] Error error(ErrorCode code, std::string_view doing, std::string why, std::string cure = {}) const;
   // The controller has not done what it should have by now. Its status register tells which of device_gone,
   // device_failed (CSTS.CFS) and timed_out it is; `facts` is what else is known.
-  [[nodiscard]] Error silence(std::string_view doing, std::string facts) const;
+  [[nodiscard]] Error silence(std::string_view doing, std::string_view facts) const;
 };
 
 // Host memory for queues and lists, aligned to the controller's memory pages.

@@ -44,9 +44,9 @@ Ring::Ring(RingParts parts)
       free_(slots_.size()),
       free_count_(static_cast<std::uint32_t>(slots_.size())) {
   parts_.device.used[parts_.number] = true;
-  for (std::uint16_t index = 0; index < slots_.size(); ++index) {
-    free_[index] = static_cast<std::uint16_t>(slots_.size() - 1 - index);
-    slots_[index].next_id = index;
+  for (std::uint32_t index = 0; index < free_count_; ++index) {
+    free_[index] = static_cast<std::uint16_t>(free_count_ - 1 - index);
+    slots_[index].next_id = static_cast<std::uint16_t>(index);
   }
 }
 

@@ -68,7 +68,7 @@ Result<std::shared_ptr<Connection>> Connection::open(const std::filesystem::path
   link->owner = getpid();
   link->waiting = true;
   link->number = 1;
-  const std::shared_ptr<Connection> made(new Connection(link, options));
+  std::shared_ptr<Connection> made(new Connection(link, options));
   made->reader_ = std::make_unique<std::thread>([link] { read_all(link); });
   const auto welcome = made->call_for<Welcome>(Hello{.magic = kMagic, .who = fmt::format("process {}", link->owner)},
                                                "connecting to a shared machine");

@@ -35,6 +35,7 @@ struct Buffer {
   std::uint32_t index = 0;  // in the kernel's table
 };
 
+// NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's drives take addresses of the program for bus addresses
 std::byte* pointer_of(DmaAddress address) { return reinterpret_cast<std::byte*>(address.value); }
 
 }  // namespace

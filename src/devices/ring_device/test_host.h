@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "fabric/device.h"
+#include "fabric/publish.h"
 
 namespace barter::devices::ring_device {
 
@@ -99,7 +100,7 @@ class TestHost : public fabric::Requester {
   }
   fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
     if (!is_mine(to.value, from.size())) return fabric::Completion::unsupported_request;
-    std::memcpy(bytes(to.value, from.size()).data(), from.data(), from.size());
+    fabric::publish(bytes(to.value, from.size()).data(), from);
     return fabric::Completion::successful;
   }
   Run run(DmaAddress, std::uint64_t, Access) override { return {}; }

@@ -22,10 +22,11 @@ function(barter_room name)
   endif()
 endfunction()
 
-# barter_test(NAME SOURCES file... DEPENDS target... [TIMEOUT_S seconds] [LABELS label...]): one GoogleTest program, each of its tests known to
-# ctest.
+# barter_test(NAME SOURCES file... DEPENDS target... [TOGETHER filter] [TIMEOUT_S seconds] [LABELS label...]): one GoogleTest
+# program. Each of its tests is one of ctest's, in a process of its own; those of the filter, which share what is costly to
+# make, are one of ctest's in one process.
 function(barter_test name)
-  cmake_parse_arguments(TEST "" "TIMEOUT_S" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT_S;TOGETHER" "SOURCES;DEPENDS;LABELS" ${ARGN})
   if(NOT TEST_TIMEOUT_S)
     set(TEST_TIMEOUT_S 300)
   endif()
@@ -42,5 +43,11 @@ function(barter_test name)
     endif()
   endforeach()
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${TEST_TIMEOUT_S} LABELS "${TEST_LABELS}")
+  set(alone)
+  if(TEST_TOGETHER)
+    set(alone TEST_FILTER "-${TEST_TOGETHER}")
+    add_test(NAME ${name}.together COMMAND ${name} --gtest_filter=${TEST_TOGETHER})
+    set_tests_properties(${name}.together PROPERTIES TIMEOUT ${TEST_TIMEOUT_S} LABELS "${TEST_LABELS}")
+  endif()
+  gtest_discover_tests(${name} ${alone} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${TEST_TIMEOUT_S} LABELS "${TEST_LABELS}")
 endfunction()

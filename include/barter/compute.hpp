@@ -10,9 +10,9 @@
 // its memory when it uses them, as they come back when the CPU does; by Placement::stay it reaches them where they are: in
 // host memory, in its own, or in another device's, as far as their owner and the machine allow, and else in host memory.
 //
-// Each call waits until the accelerator has answered. Work is cut into pieces, so that a touch or a revocation waits for one of
-// them at most; `filter` and `checksum` are one piece each. What is taken back under a piece that does not end in time is cut
-// off: the piece is done anew where that is the same, else the error is ErrorCode::revoked and what it wrote is undefined.
+// Each call waits until the accelerator has answered. Touches, moves and revocations don't wait for it: a page that is gone when the
+// accelerator comes to it is asked for, shown where it is by then, and the work goes on. What is not to be had any more is an error,
+// ErrorCode::revoked or whatever keeps the page away, and what was written until then is undefined.
 //
 // Threads: one at a time uses an accelerator; others may touch the memory, move it and take it back meanwhile. What a
 // computation makes of bytes that change under it is undefined for those bytes.
@@ -44,7 +44,8 @@ namespace compute {
 
 struct Options {
   Placement placement = Placement::follow;
-  Duration deadline = std::chrono::seconds(10);  // for pages to move and be shown; not for the computing
+  Duration deadline =
+      std::chrono::seconds(10);  // for pages to move and be shown, each time they are; not for the computing
 };
 
 // Ranges of one call may be the same or share pages; `copy` and `filter` don't write over what they read, and `add` over all

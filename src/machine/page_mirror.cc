@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "base/clock.h"
 #include "peer/managed_pages.h"
 #include "peer/pages.h"
 
@@ -28,20 +26,6 @@ Access both(Access one, Access other) {
 
 bool PageMirror::Shown::shares_page_with(const Shown& other) const {
   return start / kPageBytes <= (other.end - 1) / kPageBytes && other.start / kPageBytes <= (end - 1) / kPageBytes;
-}
-
-Result<void> PageMirror::Shown::lease(Held& held) const {
-  for (const ManagedMapping& mapping : managed) {
-    auto leases = mapping.lease();
-    if (!leases) return std::unexpected(std::move(leases.error()));
-    std::ranges::move(*leases, std::back_inserter(held));
-  }
-  for (const Mapping& mapping : regions) {
-    auto lease = mapping.lease();
-    if (!lease) return std::unexpected(std::move(lease.error()));
-    held.push_back(std::move(*lease));
-  }
-  return {};
 }
 
 bool PageMirror::Shown::any_of(bool (*property)(const Mapping&)) const {
@@ -84,7 +68,7 @@ const PageMirror::Shown* PageMirror::find(const Shown& piece) const {
   const auto found = std::ranges::find_if(shown_, [&](const Shown& shown) {
     return shown.start <= piece.start && piece.end <= shown.end && both(shown.access, piece.access) == shown.access;
   });
-  return found == shown_.end() ? nullptr : &*found;
+  return found == shown_.end() || found->is_revoked() ? nullptr : &*found;
 }
 
 Result<void> PageMirror::show_run(peer::Exchange& exchange, Shown& piece, const peer::PointerRun& run,
@@ -111,56 +95,49 @@ Result<void> PageMirror::show_run(peer::Exchange& exchange, Shown& piece, const 
                .cure = "use managed memory, or memory of a device that the CPU sees"});
 }
 
-Result<void> PageMirror::show(peer::Exchange& exchange, Shown& piece, Duration deadline) {
+Result<void> PageMirror::show(peer::Exchange& exchange, const Shown& piece, Duration deadline) {
   std::erase_if(shown_, [&](const Shown& shown) { return shown.is_revoked() || shown.shares_page_with(piece); });
   if (shown_.size() == kMaxMirrored) shown_.erase(shown_.begin());
+  Shown anew{.start = piece.start, .end = piece.end, .access = piece.access, .managed = {}, .regions = {}};
   // NOLINTNEXTLINE(performance-no-int-to-ptr): it was a pointer, and pages of it are compared as numbers
   const std::span memory(reinterpret_cast<const std::byte*>(piece.start), piece.end - piece.start);
   for (const peer::PointerRun& run : exchange.pointers().runs(memory))
-    if (auto done = show_run(exchange, piece, run, deadline); !done) return done;
-  shown_.push_back(std::move(piece));
+    if (auto done = show_run(exchange, anew, run, deadline); !done) return done;
+  shown_.push_back(std::move(anew));
   return {};
 }
 
-Result<PageMirror::Held> PageMirror::hold(peer::Exchange& exchange, std::span<const Wanted> wanted, Duration deadline) {
-  const std::vector<Shown> pieces = pieces_of(wanted);
+Result<void> PageMirror::show_all(peer::Exchange& exchange, std::span<const Shown> pieces, Duration deadline) {
   if (pieces.size() > kMaxMirrored)
     return fail({.code = ErrorCode::exhausted,
                  .doing = kShowing,
                  .subject = importer_.function().to_string(),
                  .why = fmt::format("{} pieces are more than {}", pieces.size(), kMaxMirrored)});
-  base::Clock& clock = accelerator_.function().clock();
-  const base::TimePoint end = clock.now() + deadline;
-  Result<Held> held = Held{};
-  const bool in_time = base::wait_until(clock, end, [&] {
-    held = Held{};
-    for (const Shown& piece : pieces) {
-      const Shown* shown = find(piece);
-      if (shown == nullptr || shown->is_revoked()) {
-        Shown anew{.start = piece.start, .end = piece.end, .access = piece.access, .managed = {}, .regions = {}};
-        if (auto done = show(exchange, anew, deadline); !done) {
-          held = std::unexpected(std::move(done.error()));
-          return true;
-        }
-        shown = &shown_.back();
-      }
-      if (!shown->lease(*held)) return false;  // its pages have moved meanwhile
-    }
-    return true;
+  for (const Shown& piece : pieces) {
+    if (find(piece) != nullptr) continue;
+    if (auto done = show(exchange, piece, deadline); !done) return done;
+  }
+  return {};
+}
+
+Result<void> PageMirror::meet(peer::Exchange& exchange, const Errand& errand, const gpu::CommandResult& request) {
+  const std::vector<Shown> pieces = pieces_of(errand.wanted);
+  const auto asked = std::ranges::find_if(pieces, [&](const Shown& piece) {
+    return request.result / kPageBytes >= piece.start / kPageBytes && request.result < piece.end &&
+           (!request.wants_to_write() || piece.access != Access::read);
   });
-  if (in_time) return held;
-  return fail({.code = ErrorCode::timed_out,
+  if (asked != pieces.end() && find(*asked) == nullptr) return show(exchange, *asked, errand.deadline);
+  return fail({.code = ErrorCode::device_failed,
                .doing = kShowing,
                .subject = importer_.function().to_string(),
-               .why = "its pages moved again and again until the deadline",
-               .cure = "try again"});
+               .where = fmt::format("{:#x}", request.result),
+               .why = asked == pieces.end() ? "it asks for a page that its command has nothing to do with"
+                                            : "it asks for a page that is in its page tables",
+               .cure = "reset it"});
 }
 
 bool PageMirror::was_taken_back(std::span<const Wanted> wanted) const {
-  return std::ranges::any_of(pieces_of(wanted), [&](const Shown& piece) {
-    const Shown* const shown = find(piece);
-    return shown == nullptr || shown->is_revoked();
-  });
+  return std::ranges::any_of(pieces_of(wanted), [&](const Shown& piece) { return find(piece) == nullptr; });
 }
 
 bool PageMirror::forget_links(std::span<const Wanted> wanted) {
@@ -171,26 +148,46 @@ bool PageMirror::forget_links(std::span<const Wanted> wanted) {
   return any;
 }
 
-Result<gpu::CommandResult> PageMirror::run(gpu::Kind kind, const gpu::Command& command) {
-  std::unique_ptr<gpu::Channel>& channel = kind == gpu::Kind::copy ? copies_ : computes_;
-  if (!channel) {
-    auto made = accelerator_.create_channel(kind, {.entries = 2});
+Result<gpu::Channel*> PageMirror::channel(gpu::Kind kind) {
+  std::unique_ptr<gpu::Channel>& kept = kind == gpu::Kind::copy ? copies_ : computes_;
+  if (!kept) {
+    auto made = accelerator_.create_channel(kind, {.entries = 4, .page_requests = true});
     if (!made) return std::unexpected(std::move(made.error()));
-    channel = std::move(*made);
+    kept = std::move(*made);
   }
-  const auto give_up = [&](Error error) {
-    channel.reset();  // and with it the command, if it is still under way
-    return fail(std::move(error));
-  };
-  if (auto sent = channel->submit(command); !sent) return std::unexpected(std::move(sent.error()));
-  channel->ring();
+  return kept.get();
+}
+
+Result<gpu::CommandResult> PageMirror::run(peer::Exchange& exchange, const Errand& errand) {
+  if (auto shown = show_all(exchange, pieces_of(errand.wanted), errand.deadline); !shown)
+    return std::unexpected(std::move(shown.error()));
+  const auto with = channel(errand.kind);
+  if (!with) return std::unexpected(with.error());
+  gpu::Channel& channel = **with;
+  if (auto sent = channel.submit(errand.command); !sent) return std::unexpected(std::move(sent.error()));
+  channel.ring();
+  std::optional<Error> unmet;  // why a page that it asked for is not to be had
   std::array<gpu::CommandResult, 1> results;
   while (true) {
-    const auto count = channel->poll(results);
-    if (!count) return give_up(count.error());
-    if (*count != 0) return results[0];
-    accelerator_.function().clock().idle();
+    const auto count = channel.poll(results);
+    if (!count) {
+      (errand.kind == gpu::Kind::copy ? copies_ : computes_)
+          .reset();  // and with it the command, if it is still under way
+      return std::unexpected(count.error());
+    }
+    if (*count == 0) {
+      accelerator_.function().clock().idle();
+      continue;
+    }
+    if (!results[0].is_page_request()) break;
+    auto met = meet(exchange, errand, results[0]);
+    if (!met) unmet = std::move(met.error());
+    using Answer = gpu::Channel::PageAnswer;
+    if (auto answered = channel.answer(unmet ? Answer::refused : Answer::there); !answered)
+      return std::unexpected(std::move(answered.error()));
   }
+  if (unmet) return fail(std::move(*unmet));
+  return results[0];
 }
 
 }  // namespace barter::machine

@@ -1,6 +1,7 @@
 // An accelerator's view of the process's memory: what it is to compute on lies in its page tables at the very addresses that
 // the process has it at, so that a pointer means the same to both. What was shown once stays shown until its pages move or are
-// taken back; then its entries are gone before the move goes on, and the next use shows it anew.
+// taken back; then its entries are gone before the move goes on. Nobody waits for a command meanwhile: where it finds entries gone, it
+// asks for the page (docs/devices/accelerator.md, section 4), is shown it where it is by then, and goes on.
 //
 // One thread at a time, but for the importer, which is called as any other.
 #pragma once
@@ -39,19 +40,22 @@ class PageMirror {
     std::span<const std::byte> memory;
     Access access = Access::read;
   };
-  // Holds what a command may use, for as long as it lives.
-  using Held = std::vector<Lease>;
-  // Shows the accelerator all of this. ErrorCode::unsupported for memory that no device can be shown: the program's own, that is
-  // neither managed nor a device's. Whatever else is in the way is the error of the mapping.
-  [[nodiscard]] Result<Held> hold(peer::Exchange& exchange, std::span<const Wanted> wanted, Duration deadline);
+  // A command, and all that it uses. The deadline is for pages to move and be shown, not for the computing.
+  struct Errand {
+    drivers::accelerator::Kind kind = drivers::accelerator::Kind::copy;
+    const drivers::accelerator::Command& command;
+    std::span<const Wanted> wanted;
+    Duration deadline;
+  };
+  // From the command's submission to its end. ErrorCode::unsupported for memory that no device can be shown: the program's own, that
+  // is neither managed nor a device's. Whatever else keeps a page from being shown, at first or when it is asked for, is the error of
+  // its mapping. After an error of the channel it is made anew for the next command.
+  [[nodiscard]] Result<drivers::accelerator::CommandResult> run(peer::Exchange& exchange, const Errand& errand);
   // Has something of it been taken back since it was shown?
   [[nodiscard]] bool was_taken_back(std::span<const Wanted> wanted) const;
   // Takes away what of it is reached by links, which may be down by now, so that the next use looks for a way anew. False: nothing
   // is. No command may be under way.
   [[nodiscard]] bool forget_links(std::span<const Wanted> wanted);
-  // One command, from its submission to its end. After an error the channel is made anew for the next one.
-  [[nodiscard]] Result<drivers::accelerator::CommandResult> run(drivers::accelerator::Kind kind,
-                                                                const drivers::accelerator::Command& command);
 
  private:
   // What is shown, as one piece of addresses.
@@ -62,15 +66,20 @@ class PageMirror {
     std::vector<ManagedMapping> managed;
     std::vector<Mapping> regions;
     [[nodiscard]] bool shares_page_with(const Shown& other) const;
-    [[nodiscard]] Result<void> lease(Held& held) const;
     [[nodiscard]] bool is_revoked() const;
     [[nodiscard]] bool goes_by_link() const;
     [[nodiscard]] bool any_of(bool (*property)(const Mapping&)) const;
   };
   [[nodiscard]] static std::vector<Shown> pieces_of(std::span<const Wanted> wanted);
-  [[nodiscard]] Result<void> show(peer::Exchange& exchange, Shown& piece, Duration deadline);
+  [[nodiscard]] Result<drivers::accelerator::Channel*> channel(drivers::accelerator::Kind kind);
+  [[nodiscard]] Result<void> show_all(peer::Exchange& exchange, std::span<const Shown> pieces, Duration deadline);
+  [[nodiscard]] Result<void> show(peer::Exchange& exchange, const Shown& piece, Duration deadline);
+  // What the accelerator asks for while it carries out the errand.
+  [[nodiscard]] Result<void> meet(peer::Exchange& exchange, const Errand& errand,
+                                  const drivers::accelerator::CommandResult& request);
   [[nodiscard]] Result<void> show_run(peer::Exchange& exchange, Shown& piece, const peer::PointerRun& run,
                                       Duration deadline);
+  // That it is shown, and nothing of it was taken back.
   [[nodiscard]] const Shown* find(const Shown& piece) const;
 
   drivers::accelerator::Accelerator& accelerator_;

@@ -1,5 +1,5 @@
-// What an accelerator computes on memory by ordinary pointers: the pages are moved or left, the accelerator is shown them, and
-// each piece of the work runs while nothing of what it uses can be taken away.
+// What an accelerator computes on memory by ordinary pointers: the pages are moved or left, and the accelerator is shown them, at
+// first and whenever it asks because they have moved.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -47,7 +47,8 @@ class Work {
     std::unexpected<Error> failed = refuse(ErrorCode::revoked, kTakenBack);
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       if (auto placed = place(wanted); !placed) return std::unexpected(std::move(placed.error()));
-      const auto result = run_once(kind, command, wanted);
+      const auto result =
+          mirror_.run(exchange_, {.kind = kind, .command = command, .wanted = wanted, .deadline = options_.deadline});
       if (!result) return std::unexpected(result.error());
       if (result->ok()) return result->result;
       const bool was_taken_back = mirror_.was_taken_back(wanted);
@@ -67,12 +68,6 @@ class Work {
   }
 
  private:
-  [[nodiscard]] Result<gpu::CommandResult> run_once(gpu::Kind kind, const gpu::Command& command,
-                                                    std::span<const Wanted> wanted) {
-    const auto held = mirror_.hold(exchange_, wanted, options_.deadline);
-    if (!held) return std::unexpected(held.error());
-    return mirror_.run(kind, command);
-  }
   // By the policy. Pages that can't come are reached where they are.
   [[nodiscard]] Result<void> place(std::span<const Wanted> wanted) {
     if (options_.placement == Placement::stay || !accelerator_.unit().exporter) return {};

@@ -1,9 +1,12 @@
 // The accelerator's driver on the accelerator's model: two transcriptions of one specification meet.
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -260,6 +263,89 @@ TEST_P(AcceleratorOnModel, ComputesWhileOthersWriteItsMemory) {
   EXPECT_EQ(std::ranges::find(results, 1u, &gpu::CommandResult::tag)->result, XXH64(bytes.data(), bytes.size(), 0));
   EXPECT_TRUE(std::ranges::equal(a->window_bytes({8_MiB, 8_MiB}), pattern(8_MiB, 3)));
   importer.domain().unmap(*address, 8_MiB);
+}
+
+// Pages are mapped one by one as they are asked for, and the results are the same.
+TEST_P(AcceleratorOnModel, CommandsAskForThePagesThatTheyMiss) {
+  constexpr std::uint64_t kVirtual = 0x7654'3210'0000;  // local memory from here on, as far as it is there
+  auto a = machine_.bring_up("a");
+  ASSERT_TRUE(a->facts().makes_page_requests);
+  auto channel = a->create_channel(Kind::compute, {.page_requests = true});
+  ASSERT_TRUE(channel) << channel.error().message();
+  base::Clock& clock = machine_.fabric->clock();
+  std::map<std::uint64_t, Access> pages;
+  const auto carry_out = [&](const gpu::Command& command, bool meets = true) {
+    EXPECT_TRUE((*channel)->submit(command));
+    (*channel)->ring();
+    std::array<gpu::CommandResult, 4> results;
+    std::size_t requests = 0;
+    const bool ended = base::wait_until(clock, clock.now() + 10s, [&] {
+      const auto count = (*channel)->poll(results);
+      EXPECT_TRUE(count) << count.error().message();
+      if (*count == 0) return false;
+      if (!results[0].is_page_request()) return true;
+      ++requests;
+      const std::uint64_t page = results[0].result / 4096 * 4096;
+      const Access access = results[0].wants_to_write() ? Access::read_write : Access::read;
+      if (meets) {
+        EXPECT_TRUE(!pages.contains(page) || a->address_space().unmap(page));
+        EXPECT_TRUE(a->address_space().map_local({page, 4096, access}, page - kVirtual));
+        pages[page] = access;
+      }
+      using Answer = gpu::Channel::PageAnswer;
+      EXPECT_TRUE((*channel)->answer(meets ? Answer::there : Answer::refused));
+      return false;
+    });
+    EXPECT_TRUE(ended);
+    EXPECT_GT(requests, 0u);
+    for (const auto& [page, access] : std::exchange(pages, {})) EXPECT_TRUE(a->address_space().unmap(page));
+    return results[0];
+  };
+  const auto at = [](std::uint64_t offset) { return Operand::virtual_memory(kVirtual + offset); };
+  const auto bytes = a->window_bytes({0, 4_MiB});
+  std::ranges::copy(pattern(4_MiB), bytes.begin());
+
+  const auto sum = carry_out(gpu::checksum({.from = at(4000), .bytes = 300'000}));
+  EXPECT_EQ(sum.result, XXH64(bytes.data() + 4000, 300'000, 0));
+
+  // Over its own source, which must not be read again once it is written.
+  constexpr std::size_t kWords = 50'000;
+  std::vector<std::uint32_t> one(kWords), other(kWords), into(kWords);
+  std::memcpy(one.data(), bytes.data() + 1_MiB + 2000, kWords * 4);
+  std::memcpy(other.data(), bytes.data() + 2_MiB + 500, kWords * 4);
+  EXPECT_TRUE(carry_out({.opcode = gpu::Opcode::add,
+                         .source = at(1_MiB + 2000),
+                         .second = at(2_MiB + 500),
+                         .destination = at(1_MiB + 2000),
+                         .count = kWords})
+                  .ok());
+  std::memcpy(into.data(), bytes.data() + 1_MiB + 2000, kWords * 4);
+  for (std::size_t word = 0; word < kWords; ++word) ASSERT_EQ(into[word], one[word] + other[word]) << word;
+
+  // The counts go over the end of a page.
+  std::array<std::uint64_t, 256> counts{}, found{};
+  for (const std::byte byte : bytes.first(100'000)) ++counts[static_cast<std::size_t>(byte)];
+  EXPECT_TRUE(
+      carry_out(
+          {.opcode = gpu::Opcode::histogram, .source = at(0), .destination = at(3_MiB + 4096 - 800), .count = 100'000})
+          .ok());
+  std::memcpy(found.data(), bytes.data() + 3_MiB + 4096 - 800, sizeof found);
+  EXPECT_EQ(found, counts);
+
+  // So do the weights, which are read before anything else: they leave each pixel as it is.
+  const std::array<std::int16_t, 9> weights = {0, 0, 0, 0, 1, 0, 0, 0, 0};
+  std::memcpy(bytes.data() + 3_MiB - 6, weights.data(), sizeof weights);
+  EXPECT_TRUE(carry_out({.opcode = gpu::Opcode::filter,
+                         .source = at(100),
+                         .second = at(3_MiB - 6),
+                         .destination = at(2_MiB + 100),
+                         .count = std::uint64_t{90} << 32 | 111})
+                  .ok());
+  EXPECT_TRUE(std::ranges::equal(bytes.subspan(100, 9990), bytes.subspan(2_MiB + 100, 9990)));
+
+  const auto refused = carry_out(gpu::checksum({.from = at(4000), .bytes = 300'000}), false);
+  EXPECT_EQ(refused.status, 4);
+  EXPECT_EQ(refused.result, kVirtual + 4000);
 }
 
 TEST_P(AcceleratorOnModel, SendsInterrupts) {

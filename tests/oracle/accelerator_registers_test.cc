@@ -47,7 +47,7 @@ TEST(AcceleratorRegisters, Section2) {
   expect_register<model::Invalidate, driver::InvalidateRegister>(0x044, 32);
   expect_register<model::Links, driver::LinkPortCount>(0x01c, 32);
   expect_register<model::Unit, driver::UnitRegister>(0x050, 64);
-  EXPECT_EQ(model::kLayout.version, 0x00010001u);
+  EXPECT_EQ(model::kLayout.version, 0x00010002u);
   EXPECT_EQ(model::FaultAddress::kOffset, 0x038u);
   EXPECT_EQ(model::Fault::kOffset, 0x040u);
   EXPECT_EQ(model::kLayout.scratch, 0x048u);
@@ -89,6 +89,15 @@ TEST(AcceleratorRegisters, ChannelsOfSection2) {
   expect_at(kModel.channel_status, kDriver.channel.status, 0x20);
   expect_at(kModel.tail, kDriver.channel.tail, 0x24);
   expect_at(kModel.taken, kDriver.channel.taken, 0x28);
+  expect_register<model::Requests, driver::RequestsRegister>(0x2c, 32);
+  EXPECT_EQ(mask<model::Requests>(model::Requests::on), 1u);
+  EXPECT_EQ(mask<driver::RequestsRegister>(driver::RequestsRegister::on), 1u);
+  expect_register<model::Answer, driver::AnswerRegister>(0x30, 32);
+  EXPECT_EQ(mask<model::Answer>(model::Answer::id), 0x0000ffffu);
+  EXPECT_EQ(mask<driver::AnswerRegister>(driver::AnswerRegister::id), 0x0000ffffu);
+  EXPECT_EQ(mask<model::Answer>(model::Answer::retry), 0x00010000u);
+  EXPECT_EQ(mask<driver::AnswerRegister>(driver::AnswerRegister::retry), 0x00010000u);
+  EXPECT_EQ(driver::kFirstWithRequests, 2u);
   EXPECT_EQ(kModel.ring_alignment, 4096u);
   EXPECT_EQ(mask<model::Progress>(model::Progress::on), 1u);
   EXPECT_EQ(mask<driver::ProgressRegister>(driver::ProgressRegister::on), 1u);
@@ -122,6 +131,14 @@ TEST(AcceleratorRegisters, Section3) {
   }
   EXPECT_EQ(static_cast<int>(model::CommandStatus::not_granted), 7);
   EXPECT_EQ(driver::kDeviceKind.last_status, 7u);
+  EXPECT_EQ(driver::kDeviceKind.last_request, 9u);
+  EXPECT_EQ(model::kWantsReadable, 8u);
+  EXPECT_EQ(model::kWantsWritable, 9u);
+  EXPECT_TRUE(
+      (driver::CommandResult{.status = 8}.is_page_request() && !driver::CommandResult{.status = 8}.wants_to_write()));
+  EXPECT_TRUE(
+      (driver::CommandResult{.status = 9}.is_page_request() && driver::CommandResult{.status = 9}.wants_to_write()));
+  EXPECT_FALSE(driver::CommandResult{.status = 7}.is_page_request());
   EXPECT_FALSE(driver::kDeviceKind.counts_bytes);
 }
 

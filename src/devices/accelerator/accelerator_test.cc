@@ -40,7 +40,7 @@ TEST(AcceleratorModel, SaysWhatItIs) {
       {.memory_bytes = 3 * kMiB, .window_bytes = kMiB, .copy_channels = 2, .compute_channels = 3, .ring_log2 = 9});
   EXPECT_EQ(host.device->identity().class_code, 0x120000u);
   EXPECT_EQ(host.get(0x00), 0x43415842u);
-  EXPECT_EQ(host.get(0x04), 0x00010001u);
+  EXPECT_EQ(host.get(0x04), 0x00010002u);
   EXPECT_EQ(host.get(0x08, 8), 3 * kMiB);
   EXPECT_EQ(host.get(0x10, 8), kMiB);
   EXPECT_EQ(host.get(0x18), 0x00090302u);
@@ -284,6 +284,99 @@ TEST(AcceleratorModel, ADoorbellComesAfterTheRootThatWasWrittenBefore) {
   const auto answer = host.take();
   EXPECT_EQ(answer.status(), 0u);
   EXPECT_EQ(answer.result, XXH64(host.window().data() + 0x2000, 16, 0));
+}
+
+// Four levels in local memory that translate the first 2 MiB; no page of them is there at first.
+void make_tables(TestHost& host) {
+  for (std::uint64_t level = 0; level < 3; ++level) {
+    const std::uint64_t entry = (0x11000 + level * 0x1000) | 1;
+    std::memcpy(host.window().data() + 0x10000 + level * 0x1000, &entry, sizeof entry);
+  }
+  host.set(0x30, 0x10001, 8);
+}
+void set_page(TestHost& host, std::uint64_t number, std::uint64_t entry) {
+  std::memcpy(host.window().data() + 0x13000 + number * 8, &entry, sizeof entry);
+}
+
+// Section 4. What was done before the page was missed is not done again: a sum that goes over its own source shows it.
+TEST(AcceleratorModel, ACommandAsksForAPageAndGoesOn) {
+  TestHost host(kSmall);
+  make_tables(host);
+  host.set(0x10ac, 1);
+  EXPECT_EQ(host.get(0x10ac), 1u);
+  host.start(kCompute);
+  set_page(host, 0, 0x20083);
+  set_page(host, 2, 0x24083);
+  fill(host.window().subspan(0x20000, 0x20000));
+  std::vector<std::uint32_t> expected;
+  for (std::uint64_t at = 0x800; at < 0x2800; at += 4) {
+    const std::uint64_t place = at < 0x1000 ? 0x20000 + at : at < 0x2000 ? 0x21000 + at : 0x22000 + at;
+    expected.push_back(host.load<std::uint32_t>(host.window().subspan(place, 4)) +
+                       host.load<std::uint32_t>(host.window().subspan(0x30000 + at - 0x800, 4)));
+  }
+  host.push(
+      {.word = 0x00070010, .spaces = 0x22, .source = 0x800, .second = 0x30000, .destination = 0x800, .count = 0x800});
+  host.run();
+  auto request = host.take();
+  EXPECT_EQ(request.word, 0x80090007u);
+  EXPECT_EQ(request.result, 0x1000u);
+  EXPECT_THAT(host.interrupts, ElementsAre(1u));
+  EXPECT_FALSE(host.device->step()) << "it waits";
+  host.set(0x10b0, 0x10008);
+  host.run();
+  EXPECT_THAT(host.device->violations(), SizeIs(1)) << "an answer to another command";
+  set_page(host, 1, 0x22083);
+  host.set(0x10b0, 0x10007);
+  host.run();
+  EXPECT_EQ(host.take().word, 0x80000007u);
+  for (std::uint64_t at = 0x800; at < 0x2800; at += 4) {
+    const std::uint64_t place = at < 0x1000 ? 0x20000 + at : at < 0x2000 ? 0x21000 + at : 0x22000 + at;
+    ASSERT_EQ(host.load<std::uint32_t>(host.window().subspan(place, 4)), expected[(at - 0x800) / 4]) << at;
+  }
+}
+
+TEST(AcceleratorModel, APageThatIsNotToBeHadEndsTheCommand) {
+  TestHost host(kSmall);
+  make_tables(host);
+  host.set(0x10ac, 1);
+  host.start(kCompute, 2);
+  // Three completions have room. A command is taken only when there is room for its request too.
+  host.push({.word = 0x00010000, .spaces = 0x3f});
+  host.push({.word = 0x00020000, .spaces = 0x3f});
+  host.push({.word = 0x00030014, .spaces = 0x3e, .source = 0x5123, .count = 16});
+  host.run();
+  EXPECT_EQ(host.take().word, 0x80000001u);
+  host.run();
+  EXPECT_EQ(host.take().word, 0x80000002u);
+  auto request = host.take();
+  EXPECT_EQ(request.word, 0x80080003u);
+  EXPECT_EQ(request.result, 0x5123u);
+  EXPECT_EQ(host.get(0x40), 0u) << "no page fault yet";
+  host.set(0x10b0, 3);
+  host.run();
+  auto end = host.take();
+  EXPECT_EQ(end.status(), 4u);
+  EXPECT_EQ(end.result, 0x5123u);
+  EXPECT_EQ(host.get(0x40), 0x80000001u);
+  EXPECT_THAT(host.device->violations(), IsEmpty());
+  // Stopped while it waits, and run again without requests.
+  host.push({.word = 0x00040014, .spaces = 0x3e, .source = 0x5123, .count = 16});
+  host.run();
+  EXPECT_EQ(host.take().status(), 8u);
+  host.set(0x109c, 0);
+  host.run();
+  EXPECT_EQ(host.get(0x10a0), 0u);
+  std::ranges::fill(host.bytes(TestHost::kCompletions, 64), std::byte{});
+  host.set(0x10ac, 0);
+  host.start(kCompute, 1);
+  EXPECT_EQ(host.carry_out({.word = 0x00050014, .spaces = 0x3e, .source = 0x5123, .count = 16}).status(), 4u);
+  EXPECT_THAT(host.device->violations(), IsEmpty());
+  host.set(0x109c, 0);
+  host.run();
+  host.set(0x10ac, 1);
+  host.set(0x109c, 1);
+  host.run();
+  EXPECT_EQ(host.get(0x10a0), 2u) << "a ring of 2 entries has no room for requests";
 }
 
 TEST(AcceleratorModel, CountsProgressInMemoryWhileItWorks) {

@@ -18,6 +18,8 @@ std::string ChannelJob::start(const ring_device::ChannelSettings& settings) {
   if ((progress_.raw & Progress::kReserved) != 0 ||
       (progress_.get(Progress::on) && counter > memory_.memory().size() - sizeof(std::uint64_t)))
     return fmt::format("a progress counter at {:#x}", progress_.raw);
+  requests_are_on_ = registers_.requests_are_on(number_);
+  if (requests_are_on_ && settings.ring_log2 < 2) return "REQUESTS with a ring of 2 entries";
   publish(0);
   return {};
 }
@@ -41,8 +43,8 @@ ring_device::JobEnd ChannelJob::end(CommandStatus status) {
     case CommandStatus::done:
       return {.result = result()};
     case CommandStatus::page_fault:
-      registers_.set_fault(number_, memory_.last_fault().address, memory_.last_fault().was_write);
-      return {.result = memory_.last_fault().address};
+      registers_.set_fault(number_, fault_.address, fault_.was_write);
+      return {.result = fault_.address};
     // Nor are these the host's mistakes: what it named may have gone, or have been taken back.
     case CommandStatus::bus_error:
     case CommandStatus::link_down:
@@ -51,6 +53,20 @@ ring_device::JobEnd ChannelJob::end(CommandStatus status) {
     default:
       return {.is_mistake = true};
   }
+}
+
+std::optional<ring_device::Ring::End> ChannelJob::request(CommandStatus status) {
+  if (status != CommandStatus::page_fault) return std::nullopt;
+  fault_ = memory_.last_fault();
+  if (!requests_are_on_) return std::nullopt;
+  registers_.expect_answer(number_);
+  return ring_device::Ring::End{.result = fault_.address, .status = fault_.was_write ? kWantsWritable : kWantsReadable};
+}
+
+ring_device::Reply ChannelJob::reply(std::uint16_t id) {
+  const std::optional<bool> retry = registers_.take_answer(number_, id);
+  if (!retry) return ring_device::Reply::none;
+  return *retry ? ring_device::Reply::go_on : ring_device::Reply::give_up;
 }
 
 }  // namespace barter::devices::accelerator

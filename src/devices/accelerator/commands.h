@@ -32,6 +32,9 @@ enum class CommandStatus : std::uint8_t {
   link_down = 6,
   not_granted = 7,  // by the accelerator behind a link
 };
+// What is no end of a command, but a page request, has as its status.
+inline constexpr std::uint8_t kWantsReadable = 8;
+inline constexpr std::uint8_t kWantsWritable = 9;
 
 struct DescriptorSpaces : base::Register<DescriptorSpaces, 4, std::uint32_t> {
   static constexpr Bits<5, 4, Space> destination{};

@@ -97,10 +97,14 @@ CommandStatus Job::check_operands() const {
 CommandStatus Job::begin(const Descriptor& descriptor) {
   descriptor_ = descriptor;
   total_bytes_ = done_bytes_ = result_ = 0;
+  is_finished_ = false;
   opcode_ = static_cast<Opcode>(descriptor.dword0.get(DescriptorDword0::opcode));
   if (!is_for(opcode_, engine_)) return CommandStatus::invalid_opcode;
   if (const auto checked = check_operands(); checked != CommandStatus::done) return checked;
-  if (opcode_ == Opcode::nop) return CommandStatus::done;
+  if (opcode_ == Opcode::nop) {
+    is_finished_ = true;
+    return CommandStatus::done;
+  }
   if (descriptor.count == 0) return CommandStatus::invalid_field;
   source_ = {.space = descriptor.spaces.get(DescriptorSpaces::source), .start = descriptor.source};
   second_ = {.space = descriptor.spaces.get(DescriptorSpaces::second), .start = descriptor.second};
@@ -115,28 +119,26 @@ CommandStatus Job::begin_filter() {
   width_ = descriptor_.count & 0xffffffff;
   const std::uint64_t height = descriptor_.count >> 32;
   total_bytes_ = width_ * height;
-  if (width_ == 0 || height == 0 || width_ > kWidestPicture || descriptor_.parameter > 15) {
-    total_bytes_ = 0;
+  if (width_ == 0 || height == 0 || width_ > kWidestPicture || descriptor_.parameter > 15)
     return CommandStatus::invalid_field;
-  }
   weights_.shift = static_cast<unsigned>(descriptor_.parameter);
-  const auto read = memory_.read(second_, 0, std::as_writable_bytes(std::span(weights_.weight)));
-  if (read != CommandStatus::done) total_bytes_ = 0;
-  return read;
+  return memory_.read(second_, 0, std::as_writable_bytes(std::span(weights_.weight)));
 }
 
 CommandStatus Job::advance(std::uint64_t budget_bytes) {
-  if (is_finished()) return CommandStatus::done;
-  if (opcode_ == Opcode::copy) return copy_some(budget_bytes);
-  if (opcode_ == Opcode::fill) return fill_some(budget_bytes);
-  if (opcode_ == Opcode::filter) return filter_some(budget_bytes);
-  const std::uint64_t end = done_bytes_ + std::min(budget_bytes, total_bytes_ - done_bytes_);
-  while (done_bytes_ < end) {
-    const std::size_t bytes = std::min<std::uint64_t>(kBlockBytes, total_bytes_ - done_bytes_);
-    if (const auto worked = compute_block(bytes); worked != CommandStatus::done) return worked;
-    done_bytes_ += bytes;
-  }
-  return is_finished() ? finish() : CommandStatus::done;
+  CommandStatus worked = CommandStatus::done;
+  if (opcode_ == Opcode::copy)
+    worked = copy_some(budget_bytes);
+  else if (opcode_ == Opcode::fill)
+    worked = fill_some(budget_bytes);
+  else if (opcode_ == Opcode::filter)
+    worked = filter_some(budget_bytes);
+  else
+    worked = compute_some(budget_bytes);
+  if (worked != CommandStatus::done || done_bytes_ != total_bytes_) return worked;
+  worked = finish();
+  is_finished_ = worked == CommandStatus::done;
+  return worked;
 }
 
 CommandStatus Job::copy_some(std::uint64_t budget_bytes) {
@@ -165,37 +167,49 @@ CommandStatus Job::fill_some(std::uint64_t budget_bytes) {
   return CommandStatus::done;
 }
 
-CommandStatus Job::compute_block(std::size_t bytes) {
-  const auto source = memory_.bytes(source_, done_bytes_, std::span((*scratch_)[0]).first(bytes));
-  if (!source) return source.error();
-  switch (opcode_) {
-    case Opcode::add:
-      return add_block(*source, bytes);
-    case Opcode::sum:
-      result_ += sum_words(*source, bytes / 4);
-      break;
-    case Opcode::histogram:
-      count_bytes({*source, bytes}, counts_);
-      break;
-    default:
-      checksum_.add({*source, bytes});
-      break;
+CommandStatus Job::compute_some(std::uint64_t budget_bytes) {
+  const std::uint64_t end = done_bytes_ + std::min(budget_bytes, total_bytes_ - done_bytes_);
+  while (done_bytes_ < end) {
+    const std::size_t bytes = std::min<std::uint64_t>(kBlockBytes, total_bytes_ - done_bytes_);
+    const auto worked = opcode_ == Opcode::add ? add_block(bytes) : compute_block(bytes);
+    if (worked != CommandStatus::done) return worked;
   }
   return CommandStatus::done;
 }
 
-CommandStatus Job::add_block(const std::byte* source, std::size_t bytes) {
-  const auto second = memory_.bytes(second_, done_bytes_, std::span((*scratch_)[1]).first(bytes));
-  if (!second) return second.error();
+CommandStatus Job::compute_block(std::size_t bytes) {
+  const auto source = memory_.bytes(source_, done_bytes_, std::span((*scratch_)[0]).first(bytes));
+  if (!source) return source.error();
+  if (opcode_ == Opcode::sum)
+    result_ += sum_words(*source, bytes / 4);
+  else if (opcode_ == Opcode::histogram)
+    count_bytes({*source, bytes}, counts_);
+  else
+    checksum_.add({*source, bytes});
+  done_bytes_ += bytes;
+  return CommandStatus::done;
+}
+
+// No more than what lies in one piece of the destination, so that all of it is written or none: a source that it writes over must
+// not be read again after a part of it.
+CommandStatus Job::add_block(std::size_t bytes) {
   const auto target = memory_.piece(destination_, done_bytes_, bytes, Access::write);
   if (!target) return target.error();
-  if (target->local.size() == bytes) {
-    add_words(source, *second, target->local.data(), bytes / 4);
-    return CommandStatus::done;
+  bytes = target->bytes;
+  const auto source = memory_.bytes(source_, done_bytes_, std::span((*scratch_)[0]).first(bytes));
+  if (!source) return source.error();
+  const auto second = memory_.bytes(second_, done_bytes_, std::span((*scratch_)[1]).first(bytes));
+  if (!second) return second.error();
+  if (!target->local.empty()) {
+    add_words(*source, *second, target->local.data(), bytes / 4);
+  } else {
+    const std::span<std::byte> block = std::span((*scratch_)[2]).first(bytes);
+    add_words(*source, *second, block.data(), bytes / 4);
+    if (const auto written = memory_.write(destination_, done_bytes_, block); written != CommandStatus::done)
+      return written;
   }
-  const std::span<std::byte> block = std::span((*scratch_)[2]).first(bytes);
-  add_words(source, *second, block.data(), bytes / 4);
-  return memory_.write(destination_, done_bytes_, block);
+  done_bytes_ += bytes;
+  return CommandStatus::done;
 }
 
 CommandStatus Job::filter_some(std::uint64_t budget_bytes) {

@@ -21,9 +21,10 @@ class Job {
 
   // `done` is a command that can be: advance() it.
   [[nodiscard]] CommandStatus begin(const Descriptor& descriptor);
-  // Works through about so many bytes more.
+  // Works through about so many bytes more. After a page fault it may be called again, once the page is there: what was done is not
+  // done twice, unless that makes no difference.
   [[nodiscard]] CommandStatus advance(std::uint64_t budget_bytes);
-  [[nodiscard]] bool is_finished() const { return done_bytes_ == total_bytes_; }
+  [[nodiscard]] bool is_finished() const { return is_finished_; }
   [[nodiscard]] std::uint64_t done_bytes() const { return done_bytes_; }
   [[nodiscard]] std::uint64_t result() const { return result_; }
 
@@ -33,9 +34,10 @@ class Job {
   [[nodiscard]] CommandStatus copy_some(std::uint64_t budget_bytes);
   [[nodiscard]] CommandStatus fill_some(std::uint64_t budget_bytes);
   [[nodiscard]] CommandStatus filter_some(std::uint64_t budget_bytes);
+  [[nodiscard]] CommandStatus compute_some(std::uint64_t budget_bytes);
   // The block of the source that comes next, and what an opcode makes of it.
   [[nodiscard]] CommandStatus compute_block(std::size_t bytes);
-  [[nodiscard]] CommandStatus add_block(const std::byte* source, std::size_t bytes);
+  [[nodiscard]] CommandStatus add_block(std::size_t bytes);
   [[nodiscard]] CommandStatus finish();
 
   static constexpr std::size_t kBlockBytes = 65536;
@@ -50,6 +52,7 @@ class Job {
   MemoryAccess::Operand destination_;
   std::uint64_t total_bytes_ = 0;
   std::uint64_t done_bytes_ = 0;
+  bool is_finished_ = false;
   std::uint64_t result_ = 0;
   std::array<std::uint64_t, 256> counts_{};
   Checksum checksum_;

@@ -10,9 +10,45 @@ using ring_device::kKey;
 RegisterFile::RegisterFile(const FixedRegisters& fixed, LinkPorts& links, ring_device::Report report)
     : ring_device::RegisterFile(kLayout, fixed.channels(), fixed.ring_log2, std::move(report)),
       fixed_(fixed),
-      links_(links) {}
+      links_(links),
+      channels_(fixed.channels()) {}
+
+std::optional<RegisterFile::OwnPlace> RegisterFile::find_own(std::uint64_t at, unsigned width_bytes) {
+  if (at < kLayout.channels) return std::nullopt;
+  const std::uint64_t channel = (at - kLayout.channels) / kLayout.channel_stride;
+  const std::uint64_t own = key((at - kLayout.channels) % kLayout.channel_stride, width_bytes);
+  if (channel >= channels_.size() || (own != kKey<Requests> && own != kKey<Answer>)) return std::nullopt;
+  return OwnPlace{&channels_[channel], own};
+}
+
+void RegisterFile::write_own(OwnPlace place, std::uint64_t value) {
+  const auto low = static_cast<std::uint32_t>(value);
+  if (place.key == kKey<Requests>) {
+    if ((low & Requests::kReserved) != 0) report("reserved bits of REQUESTS", Requests::kOffset, 4);
+    place.channel->requests.store(low & ~Requests::kReserved, std::memory_order_release);
+    return;
+  }
+  if ((low & Answer::kReserved) != 0) report("reserved bits of ANSWER", Answer::kOffset, 4);
+  place.channel->answer.store((low & ~Answer::kReserved) | kAnswered, std::memory_order_release);
+}
+
+void RegisterFile::expect_answer(std::uint32_t channel) {
+  if (channels_[channel].answer.exchange(0, std::memory_order_acquire) != 0)
+    report("an ANSWER while no command waited", Answer::kOffset, 4);
+}
+
+std::optional<bool> RegisterFile::take_answer(std::uint32_t channel, std::uint16_t id) {
+  std::atomic<std::uint32_t>& written = channels_[channel].answer;
+  if (written.load(std::memory_order_relaxed) == 0) return std::nullopt;
+  const Answer answer = Answer::from(written.exchange(0, std::memory_order_acquire) & ~kAnswered);
+  if (answer.get(Answer::id) == id) return answer.get(Answer::retry);
+  report("an ANSWER to another command than the one that waits", Answer::kOffset, 4);
+  return std::nullopt;
+}
 
 std::uint64_t RegisterFile::read(std::uint64_t at, unsigned width_bytes) {
+  if (const auto own = find_own(at, width_bytes); own && own->key == kKey<Requests>)
+    return own->channel->requests.load(std::memory_order_acquire);
   if (const auto value = read_common(at, width_bytes)) return *value;
   switch (key(at, width_bytes)) {
     case kKey<MemoryBytes>:
@@ -47,6 +83,10 @@ std::uint64_t RegisterFile::read(std::uint64_t at, unsigned width_bytes) {
 }
 
 bool RegisterFile::write(std::uint64_t at, unsigned width_bytes, std::uint64_t value) {
+  if (const auto own = find_own(at, width_bytes)) {
+    write_own(*own, value);
+    return false;
+  }
   if (write_common(at, width_bytes, value)) return false;
   switch (key(at, width_bytes)) {
     case kKey<WindowBase>:
@@ -95,6 +135,10 @@ void RegisterFile::clear_own() {
   fault_address_.store(0, std::memory_order_release);
   fault_.store(0, std::memory_order_release);
   invalidate_.store(0, std::memory_order_release);
+  for (OwnChannel& channel : channels_) {
+    channel.requests.store(0, std::memory_order_release);
+    channel.answer.store(0, std::memory_order_release);
+  }
 }
 
 }  // namespace barter::devices::accelerator

@@ -2,6 +2,8 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "devices/accelerator/links.h"
 #include "devices/accelerator/registers.h"
@@ -38,10 +40,29 @@ class RegisterFile final : public ring_device::RegisterFile {
   void invalidated() { invalidate_.store(0, std::memory_order_release); }
   void set_fault(std::uint32_t channel, std::uint64_t address, bool was_write);
   void clear_fault() { fault_.store(0, std::memory_order_release); }
+  [[nodiscard]] bool requests_are_on(std::uint32_t channel) const {
+    return Requests::from(channels_[channel].requests.load(std::memory_order_acquire)).get(Requests::on);
+  }
+  // From now on ANSWER is looked at; what it was before is an answer to nothing.
+  void expect_answer(std::uint32_t channel);
+  // The answer to command `id`, once the host has written it: is it to try again? One for another command changes nothing.
+  [[nodiscard]] std::optional<bool> take_answer(std::uint32_t channel, std::uint16_t id);
   // As after power-on, what is not common.
   void clear_own();
 
  private:
+  struct OwnChannel {
+    std::atomic<std::uint32_t> requests = 0;
+    std::atomic<std::uint32_t> answer = 0;  // with kAnswered
+  };
+  static constexpr std::uint32_t kAnswered = 0x80000000;  // a reserved bit of ANSWER
+  // Where a register of a channel lies that only accelerators have: its key, from the channel's place on.
+  struct OwnPlace {
+    OwnChannel* channel = nullptr;
+    std::uint64_t key = 0;
+  };
+  [[nodiscard]] std::optional<OwnPlace> find_own(std::uint64_t at, unsigned width_bytes);
+  void write_own(OwnPlace place, std::uint64_t value);
   [[nodiscard]] bool write_window_base(std::uint64_t base);
 
   const FixedRegisters fixed_;
@@ -51,6 +72,7 @@ class RegisterFile final : public ring_device::RegisterFile {
   std::atomic<std::uint64_t> fault_address_ = 0;
   std::atomic<std::uint32_t> fault_ = 0;
   std::atomic<std::uint32_t> invalidate_ = 0;
+  std::vector<OwnChannel> channels_;
 };
 
 }  // namespace barter::devices::accelerator

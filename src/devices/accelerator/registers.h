@@ -22,7 +22,7 @@ inline constexpr std::uint32_t kMaxChannels = 32;
 // What is common to devices with rings.
 inline constexpr ring_device::Layout kLayout{
     .identity = 0x43415842,  // "BXAC"
-    .version = 0x00010001,
+    .version = 0x00010002,
     .control = 0x020,
     .status = 0x024,
     .scratch = 0x048,
@@ -76,6 +76,17 @@ struct Progress : base::Register<Progress, kLayout.counter, std::uint64_t> {
   static constexpr Bits<63, 3> address_8{};
   static constexpr Bit<0> on{};
   static constexpr std::uint64_t kReserved = 0x6;
+};
+
+// What else a channel has; offsets from where its registers begin.
+struct Requests : base::Register<Requests, 0x2c, std::uint32_t> {
+  static constexpr Bit<0> on{};
+  static constexpr std::uint32_t kReserved = 0xfffffffe;
+};
+struct Answer : base::Register<Answer, 0x30, std::uint32_t> {
+  static constexpr Bit<16> retry{};
+  static constexpr Bits<15, 0, std::uint16_t> id{};
+  static constexpr std::uint32_t kReserved = 0xfffe0000;
 };
 
 // Section 5. Link n's registers begin at kLinks + n * kLinkStride; offsets are from there.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ class Job {
   [[nodiscard]] std::uint64_t done_bytes() const { return moved_bytes_; }
   void publish(std::uint64_t worked_bytes) { registers_.set_counter(number_, worked_bytes); }
   [[nodiscard]] ring_device::JobEnd end(MoveStatus status) const;
+  [[nodiscard]] std::uint32_t completions() const { return 1; }
+  [[nodiscard]] std::optional<ring_device::Ring::End> request(MoveStatus) const { return std::nullopt; }
+  [[nodiscard]] ring_device::Reply reply(std::uint16_t) const { return ring_device::Reply::none; }
 
  private:
   // Where one side has come to in its segments.

@@ -55,7 +55,7 @@ void Ring::fail(Cause cause, std::string why) {
   report(std::move(why));
 }
 
-Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into) {
+Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into, std::uint32_t completions) {
   const std::uint32_t tail = registers_.tail(number_);
   const std::uint32_t taken = registers_.taken(number_);
   if (tail >= entries_ || taken >= entries_) {
@@ -63,7 +63,7 @@ Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into) {
          fmt::format("TAIL is {} and {} {} in a ring of {}", tail, registers_.layout().taken_name, taken, entries_));
     return Fetched::trouble;
   }
-  if (tail == head_ || (completion_tail_ + 1) % entries_ == taken) return Fetched::nothing;
+  if (tail == head_ || !has_room(completions, taken)) return Fetched::nothing;
   if (requester_->read({settings_.ring_base + std::uint64_t{head_} * kDescriptorBytes}, into) !=
       Completion::successful) {
     // No mistake of the host, if the device has just been pulled out or may make no requests any more.
@@ -75,7 +75,17 @@ Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into) {
   return Fetched::descriptor;
 }
 
-void Ring::complete(DescriptorDword0 descriptor, End end) {
+bool Ring::tell(DescriptorDword0 descriptor, End what) {
+  const std::uint32_t taken = registers_.taken(number_);
+  if (taken >= entries_)
+    fail(Cause::index_past_ring,
+         fmt::format("{} is {} in a ring of {}", registers_.layout().taken_name, taken, entries_));
+  if (!is_running() || !has_room(2, taken)) return false;
+  post(descriptor, what, true);
+  return true;
+}
+
+void Ring::post(DescriptorDword0 descriptor, End end, bool interrupt) {
   const CompletionEntry entry{
       .result = end.result,
       .dword2 = CompletionDword2{}
@@ -96,7 +106,7 @@ void Ring::complete(DescriptorDword0 descriptor, End end) {
     completion_tail_ = 0;
     phase_ = !phase_;
   }
-  if (descriptor.get(DescriptorDword0::interrupt)) requester_->interrupt(number_);
+  if (interrupt) requester_->interrupt(number_);
 }
 
 }  // namespace barter::devices::ring_device

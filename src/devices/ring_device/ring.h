@@ -28,15 +28,25 @@ class Ring {
   void report(std::string what) const;  // of this channel
 
   enum class Fetched : std::uint8_t { nothing, descriptor, trouble };
-  // Takes the next descriptor, if there is one and a place for its completion.
-  [[nodiscard]] Fetched fetch(std::span<std::byte, kDescriptorBytes> into);
+  // Takes the next descriptor, if there is one, and room for so many completions.
+  [[nodiscard]] Fetched fetch(std::span<std::byte, kDescriptorBytes> into, std::uint32_t completions);
   struct End {
     std::uint64_t result = 0;
     std::uint8_t status = 0;
   };
-  void complete(DescriptorDword0 descriptor, End end);
+  void complete(DescriptorDword0 descriptor, End end) {
+    post(descriptor, end, descriptor.get(DescriptorDword0::interrupt));
+  }
+  // Something to tell about a command that has not ended. False: there is no room for this and for its completion.
+  [[nodiscard]] bool tell(DescriptorDword0 descriptor, End what);
 
  private:
+  // Of an index that the host has written, which may be anything.
+  [[nodiscard]] bool has_room(std::uint32_t completions, std::uint32_t taken) const {
+    return (taken + entries_ - completion_tail_ - 1) % entries_ >= completions;
+  }
+  void post(DescriptorDword0 descriptor, End end, bool interrupt);
+
   const std::uint32_t number_;
   RegisterFile& registers_;
   const Report report_;

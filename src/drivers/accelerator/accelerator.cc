@@ -74,12 +74,16 @@ Result<void> AcceleratorImpl::move_window(std::uint64_t local_offset) {
 Result<std::unique_ptr<Channel>> AcceleratorImpl::create_channel(Kind kind, ChannelOptions options) {
   const AcceleratorFacts& facts = device_.facts;
   const bool is_copy = kind == Kind::copy;
+  if (options.page_requests && !facts.makes_page_requests)
+    return fail(device_.error(ErrorCode::unsupported, "creating a channel of the accelerator",
+                              "it makes no page requests: it is of a version before 1.2"));
   auto parts = prepare_ring(device_, {.first_channel = is_copy ? 0 : facts.copy_channels,
                                       .channels = is_copy ? facts.copy_channels : facts.compute_channels,
                                       .which = " of this kind",
-                                      .entries = options.entries,
+                                      .entries = std::max(options.entries, options.page_requests ? 4u : 2u),
                                       .max_entries = facts.max_ring_entries});
   if (!parts) return fail(std::move(parts.error()));
+  parts->takes_requests = options.page_requests;
   auto channel = std::make_unique<ChannelImpl>(device_, kind, std::move(*parts));
   if (auto started = channel->start(); !started) return fail(std::move(started.error()));
   return channel;

@@ -36,10 +36,14 @@ struct AcceleratorFacts {
   std::uint32_t max_ring_entries = 0;
   std::uint32_t link_ports = 0;
   std::uint64_t unit = 0;  // what it calls itself; 0: it has no such number
+  bool makes_page_requests = false;
 };
 
 struct ChannelOptions {
   std::uint32_t entries = 64;  // a power of two from 2; fewer if the device takes fewer
+  // A command that finds no page, or one that it may not write, asks for it and waits, instead of ending with a page fault.
+  // Takes 4 entries at least. ErrorCode::unsupported of create_channel, where AcceleratorFacts says that the device makes no requests.
+  bool page_requests = false;
 };
 
 // One thread at a time. Submitting and polling allocate nothing and take no lock. Destroying a channel stops it, or the
@@ -54,9 +58,14 @@ class Channel {
   // out_of_range for what the device would refuse.
   [[nodiscard]] virtual Result<void> submit(const Command& command) = 0;
   virtual void ring() = 0;
-  // Takes up to results.size() completions. device_failed when the device answers what it was never asked, device_gone
+  // Takes up to results.size() completions. One of them may be a page request (CommandResult::is_page_request): nothing more comes
+  // before it is answered, and the command's own completion comes after. device_failed when the device answers what it was never asked, device_gone
   // when it has left, timed_out when nothing gets on; the channel is then of no more use.
   [[nodiscard]] virtual Result<std::size_t> poll(std::span<CommandResult> results) = 0;
+  // To the page request that came last: the page is in the page tables now, and the command goes on; or it is not to be had, and
+  // the command ends with a page fault. ErrorCode::invalid_argument if no command waits.
+  enum class PageAnswer : std::uint8_t { there, refused };
+  [[nodiscard]] virtual Result<void> answer(PageAnswer answer) = 0;
   // Has an interrupt arrived since the last call? Always false without AcceleratorOptions::use_interrupts.
   [[nodiscard]] virtual bool take_interrupt() = 0;
   // The bytes that the channel has worked through, as it counts them in its memory; none if the window doesn't show it.

@@ -58,6 +58,8 @@ Result<void> read_facts(Device& device) {
   if (facts.link_ports != 0 && facts.memory_bytes > std::uint64_t{1} << kLinkAddressShift)
     return lie(
         fmt::format("it claims links and a memory of {} bytes, which their addresses can't name", facts.memory_bytes));
+  facts.makes_page_requests =
+      read<ring_device::VersionRegister>(registers).get(ring_device::VersionRegister::minor) >= kFirstWithRequests;
   // Older ones have no such register.
   if (facts.link_ports != 0) facts.unit = read<UnitRegister>(registers).raw;
   device.control_offset = std::min(facts.window_bytes, facts.memory_bytes) - kUnitBytes;

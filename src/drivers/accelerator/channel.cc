@@ -81,13 +81,17 @@ std::string describe_status(std::uint8_t status) {
                                     "page fault",
                                     "the bus did not carry out a request",
                                     "a link was not up",
-                                    "the accelerator behind a link did not grant the access"};
+                                    "the accelerator behind a link did not grant the access",
+                                    "a page to read is wanted",
+                                    "a page to write is wanted"};
   if (status < std::size(kWords)) return fmt::format("{} (status {})", kWords[status], status);
   return fmt::format("status {}, which no specification has", status);
 }
 
 Result<void> ChannelImpl::start() {
   write(*device_.registers, ProgressRegister::from(counter()).with(ProgressRegister::on, true), ring_.place());
+  if (device_.facts.makes_page_requests)
+    write(*device_.registers, RequestsRegister{}.with(RequestsRegister::on, ring_.takes_requests()), ring_.place());
   return ring_.start();
 }
 
@@ -137,6 +141,17 @@ Result<void> ChannelImpl::submit(const Command& command) {
 
 Result<std::size_t> ChannelImpl::poll(std::span<CommandResult> results) {
   return ring_.poll(results, [&] { return progress().value_or(0); });
+}
+
+// What the page tables say by now is there for whoever sees the answer (docs/memory-order.md, rule 1).
+Result<void> ChannelImpl::answer(PageAnswer answer) {
+  const auto id = ring_.take_request();
+  if (!id)
+    return fail(device_.error(ErrorCode::invalid_argument, "answering the accelerator", "no command waits for a page"));
+  write(*device_.registers,
+        AnswerRegister{}.with(AnswerRegister::id, *id).with(AnswerRegister::retry, answer == PageAnswer::there),
+        ring_.place());
+  return {};
 }
 
 std::optional<std::uint64_t> ChannelImpl::progress() {

@@ -23,6 +23,7 @@ class ChannelImpl final : public Channel {
   [[nodiscard]] Result<void> submit(const Command& command) override;
   void ring() override { ring_.ring(); }
   [[nodiscard]] Result<std::size_t> poll(std::span<CommandResult> results) override;
+  [[nodiscard]] Result<void> answer(PageAnswer answer) override;
   [[nodiscard]] bool take_interrupt() override { return ring_.take_interrupt(); }
   [[nodiscard]] std::optional<std::uint64_t> progress() override;
 

@@ -88,9 +88,12 @@ struct ChecksumOf {
 
 struct CommandResult {
   std::uint64_t tag = 0;
-  std::uint64_t result = 0;  // of sum and checksum; the address of a page fault
+  std::uint64_t result = 0;  // of sum and checksum; the address of a page fault or page request
   std::uint8_t status = 0;   // 0: done; otherwise describe_status() has the words
   [[nodiscard]] bool ok() const { return status == 0; }
+  // No result yet: the command waits for Channel::answer().
+  [[nodiscard]] bool is_page_request() const { return status == 8 || status == 9; }
+  [[nodiscard]] bool wants_to_write() const { return status == 9; }
 };
 [[nodiscard]] std::string describe_status(std::uint8_t status);
 

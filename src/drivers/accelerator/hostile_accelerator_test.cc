@@ -156,6 +156,55 @@ TEST_F(HostileAccelerator, CompletionsAreNotFollowedBlindly) {
   }
 }
 
+TEST_F(HostileAccelerator, PageRequestsAreAnsweredOnceAndOnlyWhereTheyWereAskedFor) {
+  {
+    auto older = bring_up();
+    ASSERT_TRUE(older);
+    EXPECT_EQ((*older)->create_channel(Kind::copy, {.page_requests = true}).error().code, ErrorCode::unsupported);
+  }
+  device_->lies[0x04] = 0x00010002;
+  auto made = bring_up();
+  ASSERT_TRUE(made) << made.error().message();
+  auto channel = (*made)->create_channel(Kind::copy, {.entries = 2, .page_requests = true});
+  ASSERT_TRUE(channel) << channel.error().message();
+  EXPECT_EQ((*channel)->capacity(), 3u) << "a request needs room too";
+  EXPECT_EQ(device_->load(0x102c, 4), 1u);
+  EXPECT_EQ((*channel)->answer(Channel::PageAnswer::there).error().code, ErrorCode::invalid_argument);
+  device_->on_completion = [](FakeCompletion& entry) {
+    entry.word |= 9 << 16;
+    entry.result = 0x1234;
+    return true;
+  };
+  ASSERT_TRUE((*channel)->submit({.tag = 42}));
+  (*channel)->ring();
+  std::array<CommandResult, 4> results;
+  std::size_t found = 0;
+  while (found == 0) {
+    found = *(*channel)->poll(results);
+    drivers::testing::FakeClock(device_).idle();
+  }
+  EXPECT_TRUE(results[0].is_page_request() && results[0].wants_to_write());
+  EXPECT_EQ(results[0].result, 0x1234u);
+  EXPECT_EQ(results[0].tag, 42u);
+  EXPECT_EQ((*channel)->in_flight(), 1u) << "it has not ended";
+  // As long as it waits for us it is not late.
+  for (int turn = 0; turn < 100'000; ++turn) {
+    ASSERT_EQ(*(*channel)->poll(results), 0u);
+    drivers::testing::FakeClock(device_).idle();
+  }
+  ASSERT_TRUE((*channel)->answer(Channel::PageAnswer::there));
+  EXPECT_EQ(device_->load(0x1030, 4) >> 16, 1u);
+  EXPECT_EQ((*channel)->answer(Channel::PageAnswer::there).error().code, ErrorCode::invalid_argument) << "once";
+  // From here on it is: the fake never ends the command.
+  Result<std::size_t> last = 0;
+  for (int turn = 0; last && turn < 100'000; ++turn) {
+    last = (*channel)->poll(results);
+    drivers::testing::FakeClock(device_).idle();
+  }
+  ASSERT_FALSE(last);
+  EXPECT_EQ(last.error().code, ErrorCode::timed_out);
+}
+
 TEST_F(HostileAccelerator, LostCommandsTimeOutAndErrorsAreTold) {
   auto made = bring_up();
   auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});

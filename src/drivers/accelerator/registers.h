@@ -34,6 +34,7 @@ inline constexpr ring_device::DeviceKind kDeviceKind{
                 .tail = 0x24,
                 .taken = 0x28},
     .last_status = 7,
+    .last_request = 9,
 };
 inline constexpr std::uint32_t kMostChannels = 32;
 inline constexpr unsigned kMemoryBar = 2;
@@ -61,6 +62,15 @@ struct UnitRegister : base::Register<UnitRegister, 0x50, std::uint64_t, Register
 struct ProgressRegister : base::Register<ProgressRegister, 0x10, std::uint64_t> {
   static constexpr Bit<0> on{};
 };
+
+struct RequestsRegister : base::Register<RequestsRegister, 0x2c, std::uint32_t> {
+  static constexpr Bit<0> on{};
+};
+struct AnswerRegister : base::Register<AnswerRegister, 0x30, std::uint32_t> {
+  static constexpr Bits<15, 0> id{};
+  static constexpr Bit<16> retry{};
+};
+inline constexpr std::uint32_t kFirstWithRequests = 2;  // minor version
 
 // Section 3: sixteen dwords.
 struct SpacesWord : base::Register<SpacesWord, 4, std::uint32_t> {

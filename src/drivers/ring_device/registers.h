@@ -62,9 +62,12 @@ struct DeviceKind {
   std::uint32_t channel_bytes = 0;
   ChannelRegisters channel;
   std::uint32_t last_status = 0;  // of a completion
-  bool counts_bytes = false;      // the result in a completion is how many bytes were moved
-  bool tells_cause = false;       // a channel's status says why it has stopped
+  // Statuses from last_status on to this one are no end of a command: it waits for an answer of the host.
+  std::uint32_t last_request = 0;
+  bool counts_bytes = false;  // the result in a completion is how many bytes were moved
+  bool tells_cause = false;   // a channel's status says why it has stopped
 
+  [[nodiscard]] constexpr bool is_request(std::uint32_t of) const { return of > last_status && of <= last_request; }
   [[nodiscard]] constexpr BarOffset place(std::uint32_t number) const {
     return {channels + std::uint64_t{number} * channel_bytes};
   }

@@ -118,10 +118,11 @@ bool Ring::accept(std::byte* entry, std::uint32_t word, Answer& answer) {
   const auto status = what.get(CompletionWord::status);
   const std::size_t index = id & kSlotMask;
   const bool is_known = index < slots_.size() && slots_[index].is_open && slots_[index].next_id == id;
+  const bool is_request = parts_.takes_requests && kind.is_request(status);
   const bool is_true =
       is_known && where.get(CompletionPlace::channel) == parts_.number &&
       where.get(CompletionPlace::head) < parts_.entries && what.get(CompletionWord::zero) == 0 &&
-      status <= kind.last_status &&
+      (is_request || status <= kind.last_status) &&
       (!kind.counts_bytes || (status == 0 ? result == slots_[index].bytes : result <= slots_[index].bytes));
   if (!is_true) {
     break_with(parts_.device.error(
@@ -134,9 +135,13 @@ bool Ring::accept(std::byte* entry, std::uint32_t word, Answer& answer) {
   }
   Slot& slot = slots_[index];
   answer = {.tag = slot.tag, .result = result, .status = static_cast<std::uint8_t>(status)};
-  slot.is_open = false;
-  slot.next_id = static_cast<std::uint16_t>(id + kUse);
-  free_[free_count_++] = static_cast<std::uint16_t>(index);
+  if (is_request) {
+    asking_ = id;
+  } else {
+    slot.is_open = false;
+    slot.next_id = static_cast<std::uint16_t>(id + kUse);
+    free_[free_count_++] = static_cast<std::uint16_t>(index);
+  }
   if (++completion_head_ == parts_.entries) {
     completion_head_ = 0;
     phase_ = !phase_;

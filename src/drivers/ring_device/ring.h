@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "drivers/ring_device/device.h"
@@ -22,6 +23,7 @@ inline constexpr std::uint32_t kMaxRingEntries = 4096;
 // What a channel needs to run, once the device has one that is free. The device outlives it.
 struct RingParts {
   Device& device;
+  bool takes_requests = false;  // DeviceKind::is_request(): the commands of the channel may make some
   std::uint32_t number = 0;
   std::uint32_t entries = 0;
   pci::DmaBuffer descriptors;
@@ -50,10 +52,13 @@ class Ring {
   // The device runs the channel, or the error says why not.
   [[nodiscard]] Result<void> start();
   [[nodiscard]] std::uint32_t number() const { return parts_.number; }
+  [[nodiscard]] bool takes_requests() const { return parts_.takes_requests; }
   [[nodiscard]] BarOffset place() const { return place_; }
   [[nodiscard]] std::uint32_t capacity() const { return static_cast<std::uint32_t>(slots_.size()); }
   [[nodiscard]] std::uint32_t in_flight() const { return capacity() - free_count_; }
   [[nodiscard]] bool take_interrupt();
+  // The id of the command whose request poll() gave out last, if it was not answered yet: now it is.
+  [[nodiscard]] std::optional<std::uint16_t> take_request() { return std::exchange(asking_, std::nullopt); }
 
   // Is there room for a command, in a channel that is of use? If not: why.
   [[nodiscard]] bool has_room() const { return free_count_ != 0 && !broken_; }
@@ -79,18 +84,19 @@ class Ring {
   }
   void ring();
 
-  // Takes up to results.size() completions, each as {tag, result, status}. worked() tells how many bytes the channel has worked
+  // Takes up to results.size() completions, each as {tag, result, status}, and ends with a request, if there is one. worked() tells how many bytes the channel has worked
   // through; it is asked now and then.
   template <class CommandResult, class Worked>
   [[nodiscard]] Result<std::size_t> poll(std::span<CommandResult> results, Worked&& worked) {
     if (broken_) return fail(*broken_);
     std::size_t taken = 0;
-    for (Answer answer; taken < results.size() && take(answer); ++taken)
+    for (Answer answer; taken < results.size() && !asking_ && take(answer); ++taken)
       results[taken] = {answer.tag, answer.result, answer.status};
     if (taken != 0) give_back();
     if (--polls_until_clock_ == 0) {
       polls_until_clock_ = kPollsPerClockLook;
-      if (in_flight() == 0)
+      // The device does not get on while it waits for us.
+      if (in_flight() == 0 || asking_)
         quiet_since_ = {};
       else
         look_at_the_clock(worked());
@@ -143,6 +149,7 @@ class Ring {
   unsigned polls_until_clock_ = kPollsPerClockLook;
   base::TimePoint quiet_since_{};  // the origin: not looked yet
   std::uint64_t worked_when_quiet_ = 0;
+  std::optional<std::uint16_t> asking_;
   std::optional<Error> broken_;
 };
 

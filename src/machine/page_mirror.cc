@@ -148,46 +148,40 @@ bool PageMirror::forget_links(std::span<const Wanted> wanted) {
   return any;
 }
 
-Result<gpu::Channel*> PageMirror::channel(gpu::Kind kind) {
-  std::unique_ptr<gpu::Channel>& kept = kind == gpu::Kind::copy ? copies_ : computes_;
-  if (!kept) {
-    auto made = accelerator_.create_channel(kind, {.entries = 4, .page_requests = true});
-    if (!made) return std::unexpected(std::move(made.error()));
-    kept = std::move(*made);
-  }
-  return kept.get();
+std::unique_ptr<gpu::Channel>& PageMirror::kept_channel(gpu::Kind kind) {
+  return kind == gpu::Kind::copy ? copies_ : computes_;
 }
 
 Result<gpu::CommandResult> PageMirror::run(peer::Exchange& exchange, const Errand& errand) {
   if (auto shown = show_all(exchange, pieces_of(errand.wanted), errand.deadline); !shown)
     return std::unexpected(std::move(shown.error()));
-  const auto with = channel(errand.kind);
-  if (!with) return std::unexpected(with.error());
-  gpu::Channel& channel = **with;
+  std::unique_ptr<gpu::Channel>& channel = kept_channel(errand.kind);
+  if (!channel) {
+    auto made = accelerator_.create_channel(errand.kind, {.entries = 4, .page_requests = true});
+    if (!made) return std::unexpected(std::move(made.error()));
+    channel = std::move(*made);
+  }
+  auto result = run_on(*channel, exchange, errand);
+  if (!result) channel.reset();  // and with it the command, if it is still under way
+  return result;
+}
+
+Result<gpu::CommandResult> PageMirror::run_on(gpu::Channel& channel, peer::Exchange& exchange, const Errand& errand) {
   if (auto sent = channel.submit(errand.command); !sent) return std::unexpected(std::move(sent.error()));
   channel.ring();
-  std::optional<Error> unmet;  // why a page that it asked for is not to be had
   std::array<gpu::CommandResult, 1> results;
   while (true) {
     const auto count = channel.poll(results);
-    if (!count) {
-      (errand.kind == gpu::Kind::copy ? copies_ : computes_)
-          .reset();  // and with it the command, if it is still under way
-      return std::unexpected(count.error());
-    }
+    if (!count) return std::unexpected(count.error());
     if (*count == 0) {
       accelerator_.function().clock().idle();
       continue;
     }
-    if (!results[0].is_page_request()) break;
-    auto met = meet(exchange, errand, results[0]);
-    if (!met) unmet = std::move(met.error());
-    using Answer = gpu::Channel::PageAnswer;
-    if (auto answered = channel.answer(unmet ? Answer::refused : Answer::there); !answered)
+    if (!results[0].is_page_request()) return results[0];
+    if (auto met = meet(exchange, errand, results[0]); !met) return std::unexpected(std::move(met.error()));
+    if (auto answered = channel.answer(gpu::Channel::PageAnswer::there); !answered)
       return std::unexpected(std::move(answered.error()));
   }
-  if (unmet) return fail(std::move(*unmet));
-  return results[0];
 }
 
 }  // namespace barter::machine

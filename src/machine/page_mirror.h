@@ -49,7 +49,7 @@ class PageMirror {
   };
   // From the command's submission to its end. ErrorCode::unsupported for memory that no device can be shown: the program's own, that
   // is neither managed nor a device's. Whatever else keeps a page from being shown, at first or when it is asked for, is the error of
-  // its mapping. After an error of the channel it is made anew for the next command.
+  // its mapping; the command has ended then.
   [[nodiscard]] Result<drivers::accelerator::CommandResult> run(peer::Exchange& exchange, const Errand& errand);
   // Has something of it been taken back since it was shown?
   [[nodiscard]] bool was_taken_back(std::span<const Wanted> wanted) const;
@@ -71,7 +71,10 @@ class PageMirror {
     [[nodiscard]] bool any_of(bool (*property)(const Mapping&)) const;
   };
   [[nodiscard]] static std::vector<Shown> pieces_of(std::span<const Wanted> wanted);
-  [[nodiscard]] Result<drivers::accelerator::Channel*> channel(drivers::accelerator::Kind kind);
+  // Null until it is needed.
+  [[nodiscard]] std::unique_ptr<drivers::accelerator::Channel>& kept_channel(drivers::accelerator::Kind kind);
+  [[nodiscard]] Result<drivers::accelerator::CommandResult> run_on(drivers::accelerator::Channel& channel,
+                                                                   peer::Exchange& exchange, const Errand& errand);
   [[nodiscard]] Result<void> show_all(peer::Exchange& exchange, std::span<const Shown> pieces, Duration deadline);
   [[nodiscard]] Result<void> show(peer::Exchange& exchange, const Shown& piece, Duration deadline);
   // What the accelerator asks for while it carries out the errand.

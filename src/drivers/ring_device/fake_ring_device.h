@@ -31,6 +31,7 @@ class FakeRingDevice : public drivers::testing::FakeDevice {
   bool never_ready = false, never_disabled = false, never_runs = false, never_stops = false;
   bool ignores_doorbells = false;
   std::function<bool(FakeCompletion&)> on_completion;  // changes or, with false, loses a completion
+  std::uint32_t entries_per_command = 1;               // in the completion ring
 
   std::uint64_t load(std::uint64_t at, unsigned) final {
     if (const auto lie = lies.find(at); lie != lies.end()) return lie->second;
@@ -76,14 +77,16 @@ class FakeRingDevice : public drivers::testing::FakeDevice {
     std::memcpy(&word, descriptor.data(), sizeof word);
     channel.head = (channel.head + 1) % entries;
     const auto number = static_cast<std::uint32_t>((at - places_.channels) / places_.channel_bytes);
-    FakeCompletion entry{.place = channel.head | number << 16, .word = word >> 16 | channel.phase << 31};
-    if (places_.result_from != 0) std::memcpy(&entry.result, descriptor.data() + places_.result_from, 8);
-    if (on_completion && !on_completion(entry)) return;
-    const auto into = lent(registers_[at + 8] + channel.completion * 16, 16);
-    if (!into.empty()) std::memcpy(into.data(), &entry, 16);
-    if (++channel.completion == entries) {
-      channel.completion = 0;
-      channel.phase ^= 1;
+    for (std::uint32_t answered = 0; answered < entries_per_command; ++answered) {
+      FakeCompletion entry{.place = channel.head | number << 16, .word = word >> 16 | channel.phase << 31};
+      if (places_.result_from != 0) std::memcpy(&entry.result, descriptor.data() + places_.result_from, 8);
+      if (on_completion && !on_completion(entry)) return;
+      const auto into = lent(registers_[at + 8] + channel.completion * 16, 16);
+      if (!into.empty()) std::memcpy(into.data(), &entry, 16);
+      if (++channel.completion == entries) {
+        channel.completion = 0;
+        channel.phase ^= 1;
+      }
     }
   }
   const Places places_;

@@ -69,7 +69,7 @@ Result<void> Pipeline::step() {
   if (broken_) return fail(std::move(*broken_));
   if (auto started = start_chunks(); !started) return started;
   for (std::uint32_t index = 0; index < slots_.size(); ++index) {
-    if (slots_[index].phase == Phase::read)
+    if (slots_[index].phase == Phase::read && writing_ < most_writing())
       if (auto started = start_writing(index); !started) return started;
     if (auto submitted = submit_pieces(index); !submitted) return submitted;
   }
@@ -87,12 +87,17 @@ Result<void> Pipeline::step() {
   return {};
 }
 
+std::uint32_t Pipeline::usable_slots() const { return direct_ ? direct_->slots() : shape_.slots; }
+
+// Half of them. A drive that works on all that it has at once ends all at once: chunks that were read together would be written
+// together, and each drive would wait for the other in turn.
+std::uint32_t Pipeline::most_writing() const { return std::max(usable_slots() / 2, 1u); }
+
 Result<void> Pipeline::start_chunks() {
   if (next_offset_ == bytes_) return {};
   if (manner_.stage && !direct_ && host_chunks_since_try_ >= kChunksBetweenTries)
     if (auto staged = stage_again(); !staged) return staged;
-  const std::uint32_t usable = direct_ ? direct_->slots() : shape_.slots;
-  for (std::uint32_t index = 0; index < usable && next_offset_ < bytes_; ++index) {
+  for (std::uint32_t index = 0; index < usable_slots() && next_offset_ < bytes_; ++index) {
     Slot& slot = slots_[index];
     if (slot.phase != Phase::idle) continue;
     slot.offset = next_offset_;
@@ -125,6 +130,7 @@ Result<void> Pipeline::start_writing(std::uint32_t index) {
   }
   slot.phase = Phase::writing;
   slot.submitted = 0;
+  ++writing_;
   return {};
 }
 
@@ -232,10 +238,11 @@ Result<std::size_t> Pipeline::reap(Side& side) {
 
 Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {
   Slot& slot = slots_[index];
+  const bool reading = slot.phase == Phase::reading;
   slot.lease = {};
+  if (!reading) --writing_;
   if (slot.status != 0) {
     const std::string words = side.endpoint.describe(slot.status);
-    const bool reading = slot.phase == Phase::reading;
     Error error{.code = ErrorCode::device_failed,
                 .doing = reading ? "reading from" : "writing to",
                 .subject = side.endpoint.name(),
@@ -244,7 +251,7 @@ Result<void> Pipeline::finish_phase(std::uint32_t index, const Side& side) {
     if (!slot.staging || manner_.direct_only) return fail(std::move(error));
     return go_by_host(index, {.reason = peer::FallbackReason::transfer_failed, .error = std::move(error)});
   }
-  if (slot.phase == Phase::reading) {
+  if (reading) {
     slot.phase = Phase::read;
     return {};
   }

@@ -83,6 +83,8 @@ class Pipeline {
   };
 
   [[nodiscard]] Result<void> step();
+  [[nodiscard]] std::uint32_t usable_slots() const;
+  [[nodiscard]] std::uint32_t most_writing() const;  // slots at a time
   [[nodiscard]] Result<void> start_chunks();
   [[nodiscard]] Result<void> start_reading(std::uint32_t index);
   [[nodiscard]] Result<void> start_writing(std::uint32_t index);
@@ -112,6 +114,7 @@ class Pipeline {
   peer::FallbackLog fallbacks_;
   std::uint64_t host_chunks_since_try_ = 0;
   std::vector<Slot> slots_;
+  std::uint32_t writing_ = 0;             // slots
   std::vector<DmaSegment> piece_memory_;  // scratch for submit_pieces
   std::uint64_t next_offset_ = 0;         // of the first chunk not started yet
   std::uint64_t done_bytes_ = 0;

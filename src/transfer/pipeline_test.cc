@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint32_t kBlock = 512;
 
 // Bytes in memory, answering out of order and a few at a time. DMA addresses are CPU addresses.
-class ScriptedEndpoint final : public machine::Endpoint {
+class ScriptedEndpoint : public machine::Endpoint {
  public:
   ScriptedEndpoint(std::string name, std::uint64_t bytes, base::Random random)
       : bytes_(bytes), name_(std::move(name)), random_(random) {}
@@ -75,10 +75,11 @@ class ScriptedEndpoint final : public machine::Endpoint {
     return pci::DmaBuffer(other.bytes(), other.address(), {});
   }
 
- private:
+ protected:
   struct Queued {
     machine::Piece piece;
     std::vector<DmaSegment> memory;
+    double left = 1;  // of the work
   };
 
   machine::PieceResult finish(const Queued& queued) {
@@ -98,10 +99,30 @@ class ScriptedEndpoint final : public machine::Endpoint {
     return {.tag = piece.tag};
   }
 
-  std::string name_;
-  base::Random random_;
   std::deque<Queued> queued_;
   std::deque<Queued> rung_;
+
+ private:
+  std::string name_;
+  base::Random random_;
+};
+
+// Does as much as a piece's work in each moment, evenly of all pieces that it has.
+class EvenEndpoint final : public ScriptedEndpoint {
+ public:
+  using ScriptedEndpoint::ScriptedEndpoint;
+  void work() {
+    const double share = 1.0 / static_cast<double>(rung_.size());
+    for (Queued& queued : rung_) queued.left -= share;
+  }
+  [[nodiscard]] Result<std::size_t> poll(std::span<machine::PieceResult> results) override {
+    std::size_t count = 0;
+    while (!rung_.empty() && rung_.front().left < 1e-6 && count < results.size()) {
+      results[count++] = finish(rung_.front());
+      rung_.pop_front();
+    }
+    return count;
+  }
 };
 
 // Time that passes only when somebody waits.
@@ -149,6 +170,38 @@ RC_GTEST_PROP(Pipeline, MovesEveryByteWhateverTheShape, ()) {
   std::vector<std::byte> expected = before;
   std::memcpy(&expected[job.destination_offset], &pair.source.bytes_[job.source_offset], job.bytes);
   RC_ASSERT(pair.destination.bytes_ == expected);
+}
+
+// Drives that end all that they were given together.
+TEST(Pipeline, KeepsBothDrivesAtWork) {
+  constexpr std::uint64_t kChunks = 64;
+  for (const std::uint32_t slots : {2u, 3u, 5u, 8u}) {
+    EvenEndpoint source("source", kChunks * kBlock, base::Random(1));
+    EvenEndpoint destination("destination", kChunks * kBlock, base::Random(2));
+    class Clock final : public base::Clock {
+     public:
+      Clock(EvenEndpoint& one, EvenEndpoint& other) : one_(one), other_(other) {}
+      [[nodiscard]] base::TimePoint now() const override { return base::TimePoint{Duration{moments}}; }
+      void idle() override {
+        ++moments;
+        one_.work();
+        other_.work();
+      }
+      std::int64_t moments = 0;
+
+     private:
+      EvenEndpoint& one_;
+      EvenEndpoint& other_;
+    } clock(source, destination);
+    Pipeline pipeline({.source = source,
+                       .destination = destination,
+                       .bytes = kChunks * kBlock,
+                       .shape = {.slots = slots, .chunk_bytes = kBlock}},
+                      {}, clock);
+    ASSERT_TRUE(pipeline.run());
+    // One after the other they take twice as many moments as there are chunks.
+    EXPECT_LE(clock.moments, static_cast<std::int64_t>(kChunks + kChunks / 4)) << slots << " slots";
+  }
 }
 
 TEST(Pipeline, ReportsProgressUpToTheEnd) {

@@ -18,8 +18,7 @@ using linux_os::FileQueue;
 using linux_os::PathKind;
 
 constexpr std::uint64_t kPageBytes = 4096;
-// One request for each chunk of most copies; the kernel cuts it into commands as the drive wants them.
-constexpr std::uint64_t kPieceBytes = std::uint64_t{4} << 20;
+constexpr std::uint64_t kMostPieceBytes = std::uint64_t{4} << 20;
 
 // Marks in a request's tag, above the tags of who submits.
 constexpr std::uint64_t kPeer = std::uint64_t{1} << 63;    // to memory of a peer
@@ -34,6 +33,15 @@ std::unexpected<Error> refuse(const std::string& name, ErrorCode code, std::stri
                .subject = name,
                .why = std::move(why),
                .cure = std::move(cure)});
+}
+
+// What the disk takes in one command. The kernel would cut larger requests, but io_uring then starts none of them at once:
+// its first try may not sleep, requests that may not sleep are not cut (bio_split_rw), and a thread of the kernel's begins anew.
+std::uint64_t piece_bytes_of(const FilePlace& place, std::uint32_t block_bytes) {
+  const std::uint64_t most =
+      place.device ? std::min(place.device->max_request_bytes, kMostPieceBytes) : kMostPieceBytes;
+  const std::uint64_t unit = most < kPageBytes ? block_bytes : std::max<std::uint64_t>(block_bytes, kPageBytes);
+  return std::max(most / unit * unit, std::uint64_t{block_bytes});
 }
 
 }  // namespace
@@ -51,7 +59,9 @@ KernelEndpoint::KernelEndpoint(KernelPaths& paths, const std::string& name, cons
       place_(place),
       importer_(importer),
       block_bytes_(block_bytes_of(place)),
-      capacity_(std::clamp<std::uint32_t>(capacity, 1, FileQueue::kMaxEntries)),
+      max_piece_bytes_(piece_bytes_of(place, block_bytes_)),
+      capacity_(static_cast<std::uint32_t>(
+          std::clamp<std::uint64_t>(capacity * (kMostPieceBytes / max_piece_bytes_), 1, FileQueue::kMaxEntries))),
       outcomes_(64) {
   memory_.reserve(FileQueue::kMaxPieces);
 }
@@ -97,8 +107,6 @@ Result<void> KernelEndpoint::become_writable() {
   is_writable_ = true;
   return use(std::move(*file));
 }
-
-std::uint64_t KernelEndpoint::max_piece_bytes() const { return kPieceBytes; }
 
 bool KernelEndpoint::is_read_only() const {
   return place_.kind == PathKind::block_device && place_.device->is_read_only;

@@ -25,7 +25,8 @@ namespace barter::machine {
 
 class KernelEndpoint final : public Endpoint {
  public:
-  // All arguments outlive the endpoint; the importer may be null.
+  // All arguments outlive the endpoint; the importer may be null. The capacity is in requests of 4 MiB, each of which may be
+  // several pieces.
   [[nodiscard]] static Result<std::unique_ptr<KernelEndpoint>> create(KernelPaths& paths, const std::string& name,
                                                                       const linux_os::FilePlace& place,
                                                                       linux_os::KernelImporter* importer,
@@ -38,7 +39,7 @@ class KernelEndpoint final : public Endpoint {
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] std::uint64_t size_bytes() const override { return place_.size_bytes; }
   [[nodiscard]] std::uint32_t block_bytes() const override { return block_bytes_; }
-  [[nodiscard]] std::uint64_t max_piece_bytes() const override;
+  [[nodiscard]] std::uint64_t max_piece_bytes() const override { return max_piece_bytes_; }
   [[nodiscard]] std::uint32_t capacity() const override { return capacity_; }
   [[nodiscard]] peer::SegmentLimits segment_limits() const override {
     return {.max_segments = linux_os::FileQueue::kMaxPieces};
@@ -75,7 +76,8 @@ class KernelEndpoint final : public Endpoint {
   const linux_os::FilePlace& place_;
   linux_os::KernelImporter* importer_;
   std::uint32_t block_bytes_;
-  std::uint32_t capacity_;
+  std::uint64_t max_piece_bytes_;
+  std::uint32_t capacity_;  // in pieces
   bool is_writable_ = false;
   // Destroyed from the last to the first: the queue waits for what is in flight on the file.
   std::optional<linux_os::BulkFile> file_;

@@ -82,6 +82,25 @@ case_and_of_a_third_drive() {
   same "$source" "$destination" 32
 }
 
+# fio shows what is meant: the kernel can't start a request larger than the drive's commands without sleeping, so a thread of it
+# begins anew.
+case_no_request_waits_for_a_thread_of_the_kernel() {
+  here
+  handed_over=/sys/kernel/tracing/events/io_uring/io_uring_queue_async_work/enable
+  echo 1 >"$handed_over"
+  echo 1 >/sys/kernel/tracing/tracing_on
+  trace_anew
+  fio --name=large --ioengine=io_uring --direct=1 --rw=read --bs=1M --size=8M --filename="$source" --thread=0 >said 2>errors
+  traced io_uring_queue_async_work >/dev/null || { echo 0 >"$handed_over"; fail "a request of 1 MiB was not handed over"; }
+  for policy in required disabled; do
+    trace_anew
+    copy "$source+32MiB" "$destination" --policy "$policy"
+    traced io_uring_queue_async_work >handed || true
+    [ ! -s handed ] || { echo 0 >"$handed_over"; head -n 3 handed; fail "$(wc -l <handed) with policy $policy"; }
+  done
+  echo 0 >"$handed_over"
+}
+
 case_linux_mapped_it_for_peers() {
   here
   probe verdict pci_p2pdma_map_type || skip 'this kernel lets nothing be traced'

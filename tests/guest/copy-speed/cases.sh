@@ -1,12 +1,13 @@
 # barter copy against fio doing the same work, and against the simplest program that does it; in turns, in one guest. QEMU's
-# absolute figures mean nothing, so only ratios count.
+# absolute figures mean nothing, so only ratios count. Nearly all of the time QEMU reads the memory of the one drive for the other,
+# 4 KiB at a time, so what is left to a program is to keep it at that.
 #
 # All move chunks of 1 MiB. fio's work: one job reads the source into p2pmem, the other writes the destination from p2pmem, both at once, each with as many
 # chunks in flight as barter has for both. fio need not wait for a chunk to be read before it writes one, so it is
 # a limit more than a peer. It is told not to touch its buffers: filling p2pmem by the processor would be work that barter
 # does not do.
 
-rounds=21
+rounds=41
 mib=64
 chunk_kib=1024
 
@@ -61,5 +62,5 @@ case_as_fast_as_fio_and_faster_than_a_sketch() {
   cat /tmp/summary
   send /tmp/summary speed
   at_least "$(median fio4)" 0.95 || fail "$(median fio4) of the throughput of fio with as many in flight"
-  at_least "$(median sketch)" 1 || fail "$(median sketch) of the throughput of the sketch"
+  at_least "$(median sketch)" 1.001 || fail "$(median sketch) of the throughput of the sketch, which is not faster"
 }

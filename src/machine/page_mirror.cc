@@ -148,14 +148,10 @@ bool PageMirror::forget_links(std::span<const Wanted> wanted) {
   return any;
 }
 
-std::unique_ptr<gpu::Channel>& PageMirror::kept_channel(gpu::Kind kind) {
-  return kind == gpu::Kind::copy ? copies_ : computes_;
-}
-
 Result<gpu::CommandResult> PageMirror::run(peer::Exchange& exchange, const Errand& errand) {
   if (auto shown = show_all(exchange, pieces_of(errand.wanted), errand.deadline); !shown)
     return std::unexpected(std::move(shown.error()));
-  std::unique_ptr<gpu::Channel>& channel = kept_channel(errand.kind);
+  std::unique_ptr<gpu::Channel>& channel = errand.kind == gpu::Kind::copy ? copies_ : computes_;
   if (!channel) {
     auto made = accelerator_.create_channel(errand.kind, {.entries = 4, .page_requests = true});
     if (!made) return std::unexpected(std::move(made.error()));

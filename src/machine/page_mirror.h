@@ -71,8 +71,6 @@ class PageMirror {
     [[nodiscard]] bool any_of(bool (*property)(const Mapping&)) const;
   };
   [[nodiscard]] static std::vector<Shown> pieces_of(std::span<const Wanted> wanted);
-  // Null until it is needed.
-  [[nodiscard]] std::unique_ptr<drivers::accelerator::Channel>& kept_channel(drivers::accelerator::Kind kind);
   [[nodiscard]] Result<drivers::accelerator::CommandResult> run_on(drivers::accelerator::Channel& channel,
                                                                    peer::Exchange& exchange, const Errand& errand);
   [[nodiscard]] Result<void> show_all(peer::Exchange& exchange, std::span<const Shown> pieces, Duration deadline);
@@ -89,6 +87,7 @@ class PageMirror {
   drivers::accelerator::PageTableDomain domain_;
   drivers::accelerator::EngineImporter importer_;
   std::vector<Shown> shown_;  // what was used last, last
+  // Null until they are needed.
   std::unique_ptr<drivers::accelerator::Channel> copies_;
   std::unique_ptr<drivers::accelerator::Channel> computes_;
 };

@@ -31,6 +31,11 @@ namespace compute = barter::compute;
 
 constexpr compute::Options kStay{.placement = Placement::stay};
 
+// Of making managed memory: this kernel, or this user, has no userfaultfd.
+bool is_not_to_be_had(const barter::Error& error) {
+  return error.code == ErrorCode::refused || error.code == ErrorCode::unsupported;
+}
+
 // With an IOMMU and without, in steps and in threads.
 class Compute : public testing::TestWithParam<std::tuple<const char*, bool>> {
  protected:
@@ -41,8 +46,7 @@ class Compute : public testing::TestWithParam<std::tuple<const char*, bool>> {
     ASSERT_TRUE(machine) << machine.error().message();
     machine_.emplace(std::move(*machine));
     auto memory = barter::ManagedMemory::create(*machine_, kBytes, {.touch_deadline = 10s});
-    if (!memory && (memory.error().code == ErrorCode::refused || memory.error().code == ErrorCode::unsupported))
-      GTEST_SKIP() << "skipped: " << memory.error().message();
+    if (!memory && is_not_to_be_had(memory.error())) GTEST_SKIP() << "skipped: " << memory.error().message();
     ASSERT_TRUE(memory) << memory.error().message();
     memory_.emplace(std::move(*memory));
     gpu_.emplace(*machine_->accelerator("gpu0"));
@@ -233,21 +237,31 @@ INSTANTIATE_TEST_SUITE_P(Machines, Compute, testing::Combine(testing::Values("tr
                                   (std::get<1>(tested.param) ? "Threaded" : "Stepped");
                          });
 
+class ComputeThreads : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto machine = barter::Machine::open("training", {.threaded = true});
+    ASSERT_TRUE(machine) << machine.error().message();
+    machine_.emplace(std::move(*machine));
+    gpu_.emplace(*machine_->accelerator("gpu0"));
+    const auto memory = barter::ManagedMemory::create(*machine_, 4096);
+    if (!memory && is_not_to_be_had(memory.error())) GTEST_SKIP() << "skipped: " << memory.error().message();
+    ASSERT_TRUE(memory) << memory.error().message();
+  }
+  std::optional<barter::Machine> machine_;
+  std::optional<barter::Accelerator> gpu_;
+};
+
 // Three threads: one computes, one touches, one moves pages. The words don't change, so neither may a sum.
-TEST(ComputeThreads, EverySumIsThatOfWholePages) {
-  auto machine = barter::Machine::open("training", {.threaded = true});
-  ASSERT_TRUE(machine);
+TEST_F(ComputeThreads, EverySumIsThatOfWholePages) {
   // Without a deadline too: a touch takes the page at once, and the accelerator asks for it.
   for (const barter::Duration touch_deadline : {barter::Duration(10s), barter::Duration(0)}) {
-    auto memory = barter::ManagedMemory::create(*machine, 2_MiB, {.touch_deadline = touch_deadline});
-    if (!memory && (memory.error().code == ErrorCode::refused || memory.error().code == ErrorCode::unsupported))
-      GTEST_SKIP() << "skipped: " << memory.error().message();
+    auto memory = barter::ManagedMemory::create(*machine_, 2_MiB, {.touch_deadline = touch_deadline});
     ASSERT_TRUE(memory) << memory.error().message();
     const auto words = barter::words_of<std::uint32_t>(memory->bytes());
     std::iota(words.begin(), words.end(), 1u);
     const std::uint64_t expected = std::accumulate(words.begin(), words.end(), std::uint64_t{0});
-    const barter::Accelerator gpu = *machine->accelerator("gpu0");
-    const barter::Provider other = *machine->provider("gpu1");
+    const barter::Provider other = *machine_->provider("gpu1");
     std::atomic<bool> is_over = false;
     std::thread toucher([&] {
       for (std::size_t at = 7; !is_over; at = (at + 5000) % words.size()) ASSERT_EQ(words[at], at + 1);
@@ -260,7 +274,7 @@ TEST(ComputeThreads, EverySumIsThatOfWholePages) {
     });
     std::uint64_t sums = 0;
     for (int round = 0; round < 16; ++round) {
-      const auto sum = compute::sum(gpu, words, {.placement = round % 2 == 0 ? Placement::follow : Placement::stay});
+      const auto sum = compute::sum(*gpu_, words, {.placement = round % 2 == 0 ? Placement::follow : Placement::stay});
       EXPECT_TRUE(sum) << sum.error().message();
       if (!sum) break;
       EXPECT_EQ(*sum, expected);
@@ -274,19 +288,14 @@ TEST(ComputeThreads, EverySumIsThatOfWholePages) {
 }
 
 // Pages move under work that writes over what it reads: each word is added to once a round, wherever it was meanwhile.
-TEST(ComputeThreads, WorkInPlaceIsDoneOnce) {
-  auto machine = barter::Machine::open("training", {.threaded = true});
-  ASSERT_TRUE(machine);
-  auto memory = barter::ManagedMemory::create(*machine, 4_MiB);
-  if (!memory && (memory.error().code == ErrorCode::refused || memory.error().code == ErrorCode::unsupported))
-    GTEST_SKIP() << "skipped: " << memory.error().message();
+TEST_F(ComputeThreads, WorkInPlaceIsDoneOnce) {
+  auto memory = barter::ManagedMemory::create(*machine_, 4_MiB);
   ASSERT_TRUE(memory) << memory.error().message();
   const auto words = barter::words_of<std::uint32_t>(memory->bytes().first(2_MiB));
   const auto steps = barter::words_of<std::uint32_t>(memory->bytes().subspan(2_MiB));
   std::iota(words.begin(), words.end(), 1u);
   std::iota(steps.begin(), steps.end(), 77u);
-  const barter::Accelerator gpu = *machine->accelerator("gpu0");
-  const barter::Provider other = *machine->provider("gpu1");
+  const barter::Provider other = *machine_->provider("gpu1");
   std::atomic<bool> is_over = false;
   std::thread mover([&] {
     for (std::uint64_t page = 0; !is_over; page = (page + 37) % 1024) {
@@ -299,7 +308,7 @@ TEST(ComputeThreads, WorkInPlaceIsDoneOnce) {
   constexpr std::uint32_t kRounds = 12;
   for (std::uint32_t round = 0; round < kRounds; ++round) {
     const auto added =
-        compute::add(gpu, words, steps, words, {.placement = round % 2 == 0 ? Placement::follow : Placement::stay});
+        compute::add(*gpu_, words, steps, words, {.placement = round % 2 == 0 ? Placement::follow : Placement::stay});
     EXPECT_TRUE(added) << added.error().message();
   }
   is_over = true;
@@ -308,18 +317,13 @@ TEST(ComputeThreads, WorkInPlaceIsDoneOnce) {
 }
 
 // The owner lets the accelerator in once, and not again: a page that moves under the work is then not to be had, and why is told.
-TEST(ComputeThreads, APageThatIsRefusedUnderWayIsAnErrorThatSaysSo) {
-  auto machine = barter::Machine::open("training", {.threaded = true});
-  ASSERT_TRUE(machine);
-  auto memory = barter::ManagedMemory::create(*machine, 2_MiB);
-  if (!memory && (memory.error().code == ErrorCode::refused || memory.error().code == ErrorCode::unsupported))
-    GTEST_SKIP() << "skipped: " << memory.error().message();
+TEST_F(ComputeThreads, APageThatIsRefusedUnderWayIsAnErrorThatSaysSo) {
+  auto memory = barter::ManagedMemory::create(*machine_, 2_MiB);
   ASSERT_TRUE(memory) << memory.error().message();
   const auto words = barter::words_of<std::uint32_t>(memory->bytes());
   std::iota(words.begin(), words.end(), 1u);
   const std::uint64_t expected = std::accumulate(words.begin(), words.end(), std::uint64_t{0});
-  const barter::Accelerator gpu = *machine->accelerator("gpu0");
-  barter::Provider owner = *machine->provider("gpu1");
+  barter::Provider owner = *machine_->provider("gpu1");
   std::atomic<bool> is_working = false, lets_in = true, is_over = false;
   owner.on_request(
       [&](const barter::Request&) { return lets_in ? barter::Answer::direct() : barter::Answer::refuse("only once"); });
@@ -333,13 +337,13 @@ TEST(ComputeThreads, APageThatIsRefusedUnderWayIsAnErrorThatSaysSo) {
   for (int round = 0; round < 200 && refused == 0; ++round) {
     lets_in = true;
     ASSERT_TRUE(memory->move_to(owner));
-    ASSERT_TRUE(compute::sum(gpu, words.first(1), {.placement = Placement::stay}));
+    ASSERT_TRUE(compute::sum(*gpu_, words.first(1), {.placement = Placement::stay}));
     ASSERT_TRUE(memory->move_to(owner));
     // Shown as a whole, with leave; what is asked for from here on is not granted.
-    ASSERT_EQ(*compute::sum(gpu, words, {.placement = Placement::stay}), expected);
+    ASSERT_EQ(*compute::sum(*gpu_, words, {.placement = Placement::stay}), expected);
     lets_in = false;
     is_working = true;
-    const auto sum = compute::sum(gpu, words, {.placement = Placement::stay});
+    const auto sum = compute::sum(*gpu_, words, {.placement = Placement::stay});
     is_working = false;
     if (sum) {
       EXPECT_EQ(*sum, expected);

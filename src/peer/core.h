@@ -131,7 +131,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::optional<NotMapped> pin(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> find_address(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> publish(Attempt& attempt);
-  [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt) const;
+  [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt);
   void undo(Attempt& attempt);
   static void leave_domain(const Attempt& attempt);
   void unpin(RegionState& region, ExporterState& exporter, std::uint64_t bytes);
@@ -170,6 +170,8 @@ class Core : public std::enable_shared_from_this<Core> {
 
   // take_back.cc
   void collect(RegionState& region, bool for_good, TakeBack& work, MemoryRange part = {});
+  void close(MappingState& mapping);
+  [[nodiscard]] bool is_idle(MappingState& mapping);
   void add_taken(MappingState& mapping, TakeBack& work);
   [[nodiscard]] static std::optional<Error> why_pinned(const RegionState& region, MemoryRange part);
   [[nodiscard]] Result<RevokeReport> run(TakeBack& work, RevokeOptions options);
@@ -188,7 +190,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void leave_note(MappingState& mapping);
   void look_after_left(Lock& lock);
   [[nodiscard]] static bool is_current(const Taken& taken);
-  [[nodiscard]] static bool is_late(ImporterState& importer);
+  [[nodiscard]] bool is_late(ImporterState& importer);
   // Waits, with no deadline, for what another thread is about to do. Lets the lock go meanwhile.
   template <class Done>
   void wait(Lock& lock, Done done) {
@@ -220,7 +222,8 @@ class Core : public std::enable_shared_from_this<Core> {
   std::unordered_map<const MappingState*, LinkAddress>
       placed_links_;  // what the domain hides of ways by an interconnect
   PeerCounters counters_;
-  std::vector<Taken> left_;  // closed while somebody sat in the seat, who may not see that
+  std::uint32_t fences_ = 0;  // heavy ones, for the seats of mappings that were closed; may wrap around
+  std::vector<Taken> left_;   // closed while somebody sat in the seat, who may not see that
   std::uint32_t first_free_ = kNoSlot;
   std::uint32_t slots_made_ = 0;
   static constexpr std::uint32_t kNoSlot = 0xffffffff;

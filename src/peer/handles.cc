@@ -16,7 +16,18 @@ MappingState::Taken MappingState::take(const std::uint32_t* generation) {
   return Taken::yes;
 }
 
-bool MappingState::is_idle() {
+bool MappingState::become_sitter() {
+  const std::uint32_t self = base::this_thread();
+  std::uint32_t nobody = 0;
+  return self != base::kUncounted && sitter_.compare_exchange_strong(nobody, self, std::memory_order_seq_cst);
+}
+
+bool MappingState::is_another_threads_seat() const {
+  const std::uint32_t sitter = sitter_.load(std::memory_order_seq_cst);
+  return sitter != 0 && sitter != base::this_thread();
+}
+
+bool MappingState::shut_if_idle() {
   std::uint8_t seat = kFree;
   const bool is_shut = seat_.compare_exchange_strong(seat, kShut, std::memory_order_seq_cst) || seat == kShut;
   return is_shut && leases() == 0;

@@ -51,7 +51,7 @@ std::unexpected<NotMapped> Core::give_up(Attempt& attempt, NotMapped failed) {
 }
 
 // Is what was admitted still so? With the lock held.
-std::optional<NotMapped> Core::check_current(const Attempt& attempt) const {
+std::optional<NotMapped> Core::check_current(const Attempt& attempt) {
   if (attempt.importer_state->going || attempt.exporter_state->going)
     return attempt.refusal(Refusal::device_gone, ErrorCode::device_gone, "one of the two devices has left the machine");
   if (attempt.importer_state->isolated)
@@ -271,6 +271,7 @@ std::optional<NotMapped> Core::publish(Attempt& attempt) {
   if (region.first_mapping_ != nullptr) region.first_mapping_->previous_in_region_ = mapping;
   region.first_mapping_ = mapping;
   mapping->core_ = region.core_;
+  mapping->sitter_.store(0, std::memory_order_relaxed);
   mapping->seat_.store(MappingState::kFree, std::memory_order_relaxed);
   // From here on leases can be taken; what was written above is seen by whoever takes one.
   mapping->word_.fetch_and(~MappingState::kClosed, std::memory_order_release);

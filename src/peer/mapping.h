@@ -6,15 +6,16 @@
 //   gone     unmapped: the domain has forgotten it. By the last lease, or, past the deadline, under it.
 //   free     once it is gone, its handle dropped and its last lease ended. The generation is one higher.
 //
-// Leases come in two kinds. One at a time sits in the mapping's seat: taking it is one compare-and-swap and leaving it a plain
-// store, half the price of a count that is moved up and down. All others are counted in the word, which while it is open
-// changes by compare-and-swap alone, and once it is closed only with the Core's lock held. So whoever ends the last counted
-// lease of a closed mapping knows that it is the last, and exactly one thread unmaps.
+// Leases come in two kinds. One at a time sits in the mapping's seat: both taking it and leaving it are plain stores, because
+// only one thread, the first that has taken a lease, ever takes the seat. All other leases are counted in the word, which while
+// it is open changes by compare-and-swap alone, and once it is closed only with the Core's lock held. So whoever ends the last
+// counted lease of a closed mapping knows that it is the last, and exactly one thread unmaps.
 //
-// The plain store has a price of its own: whoever leaves the seat in the very moment in which the word is closed may not
-// see that. Whoever closes it therefore looks for itself: a revocation goes on looking until the seat is free, and a dropped
-// handle leaves a note for the next call of the Exchange (Core::left_). The order of things is rule 13 of
-// docs/memory-order.md.
+// The plain stores have a price of their own. Whoever closes the word does not see at once that the seat has just been taken,
+// and has to pass a fence that all threads pass with it, before it believes that the seat is free. Whoever leaves the seat in
+// the very moment in which the word is closed may not see that. So whoever closes it looks for itself: a revocation goes on
+// looking until the seat is free, and a dropped handle leaves a note for the next call of the Exchange (Core::left_). The order
+// of things is rule 13 of docs/memory-order.md.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -25,6 +26,8 @@
 #include "barter/memory.hpp"
 #include "barter/result.hpp"
 #include "barter/verdict.hpp"
+#include "base/asymmetric_fence.h"
+#include "base/this_thread.h"
 #include "peer/importer.h"
 #include "peer/pages.h"
 
@@ -50,9 +53,12 @@ class alignas(64) MappingState {
 
   // Who calls this holds the handle.
   [[nodiscard]] Result<Lease> lease() {
-    std::uint8_t seat = kFree;
-    if (!seat_.compare_exchange_strong(seat, kTaken, std::memory_order_seq_cst, std::memory_order_relaxed)) [[unlikely]]
+    if (sitter_.load(std::memory_order_relaxed) != base::this_thread() && !become_sitter()) [[unlikely]]
       return lease_by_count();
+    if (seat_.load(std::memory_order_acquire) != kFree) [[unlikely]]
+      return lease_by_count();
+    seat_.store(kTaken, std::memory_order_relaxed);
+    base::light_fence();
     if ((word_.load(std::memory_order_seq_cst) & kClosed) == 0) [[likely]]
       return Lease(this, true);
     leave_seat();
@@ -102,8 +108,11 @@ class alignas(64) MappingState {
   static constexpr std::uint8_t kFree = 0;
   static constexpr std::uint8_t kTaken = 1;
   static constexpr std::uint8_t kShut = 2;
-  // With the Core's lock held, of a closed mapping: is no lease left? Then none can come any more.
-  [[nodiscard]] bool is_idle();
+  // May a thread other than this one take the seat?
+  [[nodiscard]] bool is_another_threads_seat() const;
+  [[nodiscard]] bool become_sitter();
+  // Of a closed mapping, once nobody can take its seat unseen (Core::is_idle): is no lease left? Then none can come any more.
+  [[nodiscard]] bool shut_if_idle();
 
   void leave_closed_seat();
   [[nodiscard]] Result<Lease> lease_by_count();
@@ -117,7 +126,7 @@ class alignas(64) MappingState {
   DmaSegment segment_;
   Bdf importer_function_;
   std::uint32_t slot_ = 0;
-  std::uint32_t next_free_ = 0;            // only with the Core's lock held
+  std::atomic<std::uint32_t> sitter_{0};   // base::this_thread() of who may take the seat; 0: nobody has tried
   std::atomic<std::uint8_t> seat_{kShut};  // in the word's cache line
   Route route_ = Route::unknown;
   Access access_ = Access::read;
@@ -129,6 +138,8 @@ class alignas(64) MappingState {
   bool guarded_ = false;
 
   // From here on only with the Core's lock held.
+  std::uint32_t next_free_ = 0;
+  std::uint32_t closed_at_ = 0;  // Core::fences_ when the word was closed
   bool has_handle_ = false;
   bool told_ = false;     // the importer has been told to let go
   bool claimed_ = false;  // some thread unmaps, or has unmapped

@@ -116,6 +116,78 @@ TEST_P(Stress, Point4_no_lease_lives_when_revoke_has_returned) {
   EXPECT_EQ(counters.late_importers, 0u);
 }
 
+// The seat is taken by plain stores: whoever takes memory back must not miss one that is on its way.
+TEST_P(Stress, Point4_a_lease_that_begins_as_the_memory_is_taken_back_is_waited_for) {
+  base::SystemClock clock;
+  Memory memory{{.bus = 1}, 1_MiB};
+  test::Client client{{.bus = 2}, true};
+  Exchange exchange(clock, [](Bdf, Bdf) { return RouteAnswer{.read = GetParam(), .write = GetParam()}; });
+  ASSERT_TRUE(exchange.add(memory));
+  ASSERT_TRUE(exchange.add(client));
+  auto region = exchange.allocate(memory, 64_KiB);
+  ASSERT_TRUE(region);
+  constexpr RevokeOptions kPatient{.deadline = std::chrono::seconds(60)};
+  constexpr Duration kTime = std::chrono::milliseconds(500);  // without the heavy fence, hundreds are missed in it
+  constexpr std::uint64_t kMoments = 100;                     // that one of the two comes later than the other, at most
+  enum class Stage : std::uint8_t { nothing, mapped, seated, go, left, over };
+  std::atomic<Stage> stage = Stage::nothing;
+  std::atomic<bool> is_told = false;
+  std::atomic<bool> is_in_use = false;
+  client.on_told = [&] { is_told = true; };
+  std::optional<Mapping> mapping;
+  // What the one has written last is slow to be written by the other, and its stores to the seat come after that.
+  struct alignas(64) Line {
+    std::atomic<int> value = 0;
+  };
+  std::array<Line, 40> lines;
+  const auto await = [&](Stage wanted) {
+    while (stage != wanted && stage != Stage::over) std::this_thread::yield();
+  };
+  const auto spin = [&](std::uint64_t moments) {
+    for (; moments > 0; --moments) static_cast<void>(is_told.load());
+  };
+  std::jthread sitter([&] {
+    base::Random random(8);
+    while (true) {
+      await(Stage::mapped);
+      if (stage == Stage::over) return;
+      EXPECT_TRUE(mapping->lease()) << "from here on the seat is this thread's";
+      stage = Stage::seated;
+      while (stage != Stage::go) {
+      }
+      spin(random.below(kMoments));
+      for (Line& line : lines) line.value.store(1, std::memory_order_relaxed);
+      if (const auto lease = mapping->lease()) {
+        is_in_use = true;
+        while (!is_told) std::this_thread::yield();
+        spin(kMoments);
+        is_in_use = false;
+      }
+      stage = Stage::left;
+    }
+  });
+  base::Random random(7);
+  int missed = 0;
+  for (const base::TimePoint end = clock.now() + kTime; clock.now() < end;) {
+    auto mapped = exchange.try_map(client, *region);
+    ASSERT_TRUE(mapped);
+    mapping.emplace(std::move(*mapped));
+    is_told = false;
+    for (Line& line : lines) line.value.store(0, std::memory_order_relaxed);
+    stage = Stage::mapped;
+    await(Stage::seated);
+    stage = Stage::go;
+    spin(random.below(kMoments));
+    const auto report = region->invalidate(kPatient);
+    if (is_in_use) ++missed;
+    ASSERT_TRUE(report && report->late.empty());
+    await(Stage::left);
+    mapping.reset();
+  }
+  stage = Stage::over;
+  EXPECT_EQ(missed, 0);
+}
+
 // The lease sits in the mapping's seat and may not see that the handle goes: then it is unmapped by the next call.
 TEST_P(Stress, Point6_handle_and_last_lease_dropped_in_the_same_instant) {
   base::SystemClock clock;

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/asymmetric_fence.h"
 #include "base/log.h"
 #include "peer/core.h"
 
@@ -158,8 +159,24 @@ void Core::collect(RegionState& region, bool for_good, TakeBack& work, MemoryRan
     if (part.bytes == 0 || mapping->touches(part)) add_taken(*mapping, work);
 }
 
-void Core::add_taken(MappingState& mapping, TakeBack& work) {
+// To new leases. With the lock held.
+void Core::close(MappingState& mapping) {
   mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_seq_cst);
+  mapping.closed_at_ = fences_;
+}
+
+// Of a closed mapping: is no lease left? Then none can come any more. One fence is enough for all that were closed before it. With
+// the lock held.
+bool Core::is_idle(MappingState& mapping) {
+  if (mapping.closed_at_ == fences_ && mapping.is_another_threads_seat()) {
+    base::heavy_fence();
+    ++fences_;
+  }
+  return mapping.shut_if_idle();
+}
+
+void Core::add_taken(MappingState& mapping, TakeBack& work) {
+  close(mapping);
   work.taken.push_back({&mapping, mapping.id().generation});
   ++counters_.mappings_taken_back;
   if (mapping.claimed_ || std::exchange(mapping.told_, true)) return;
@@ -213,8 +230,8 @@ bool Core::is_current(const Taken& taken) {
 
 // Does it still hold a lease of memory that was taken from under it? With the lock held.
 bool Core::is_late(ImporterState& importer) {
-  std::erase_if(importer.late, [](const Taken& taken) {
-    return taken.mapping->id().generation != taken.generation || taken.mapping->is_idle();
+  std::erase_if(importer.late, [this](const Taken& taken) {
+    return taken.mapping->id().generation != taken.generation || is_idle(*taken.mapping);
   });
   return !importer.late.empty();
 }
@@ -225,7 +242,7 @@ bool Core::settled(TakeBack& work) {
   bool all = true;
   for (const Taken& taken : work.taken) {
     if (!is_current(taken)) continue;
-    if (!taken.mapping->claimed_ && taken.mapping->is_idle()) unmap(lock, *taken.mapping, &work);
+    if (!taken.mapping->claimed_ && is_idle(*taken.mapping)) unmap(lock, *taken.mapping, &work);
     if (is_current(taken)) all = false;
   }
   return all && std::all_of(work.regions.begin(), work.regions.end(),
@@ -256,7 +273,7 @@ void Core::cut_off(const Taken& taken, TakeBack& work) {
   Lock lock(mutex_);
   MappingState& mapping = *taken.mapping;
   if (!is_current(taken) || mapping.claimed_) return;
-  if (mapping.is_idle()) return unmap(lock, mapping, &work);
+  if (is_idle(mapping)) return unmap(lock, mapping, &work);
   mapping.claimed_ = true;
   work.late.push_back(mapping.importer_->function);
   if (mapping.guarded_) {
@@ -375,7 +392,7 @@ void Core::finish(MappingState& mapping) {
 
 void Core::recycle_if_free(MappingState& mapping) {
   if (!mapping.gone_ || mapping.has_handle_) return;
-  if (!mapping.is_idle()) return leave_note(mapping);
+  if (!is_idle(mapping)) return leave_note(mapping);
   const std::uint32_t generation = mapping.id().generation + 1;
   mapping.word_.store(MappingState::word_of(generation) | MappingState::kClosed, std::memory_order_release);
   mapping.core_.reset();
@@ -387,7 +404,7 @@ void Core::recycle_if_free(MappingState& mapping) {
 // A closed mapping may have lost its last lease.
 void Core::end_if_idle(Lock& lock, MappingState& mapping) {
   if (mapping.claimed_) return recycle_if_free(mapping);
-  if (mapping.is_idle()) return unmap(lock, mapping, nullptr);
+  if (is_idle(mapping)) return unmap(lock, mapping, nullptr);
   // With a handle, it is being revoked, by somebody who goes on looking.
   if (!mapping.has_handle_) leave_note(mapping);
 }
@@ -413,7 +430,7 @@ void Core::drop_handle(MappingState& mapping) {
   Lock lock(mutex_);
   look_after_left(lock);
   mapping.has_handle_ = false;
-  mapping.word_.fetch_or(MappingState::kClosed, std::memory_order_seq_cst);
+  close(mapping);
   end_if_idle(lock, mapping);
 }
 

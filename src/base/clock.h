@@ -1,6 +1,7 @@
 // Time, and waiting for the rest of the machine. Nothing else in the library looks at a clock or sleeps.
 #pragma once
 #include <chrono>
+#include <cstdint>
 
 #include "barter/units.hpp"
 
@@ -17,6 +18,8 @@ class Clock {
   virtual ~Clock() = default;
   [[nodiscard]] virtual TimePoint now() const = 0;
   virtual void idle() = 0;
+  // idle() for who has looked in vain for a while: whoever is waited for may need this core for longer than a moment.
+  virtual void nap() { idle(); }
 };
 
 // The system's monotonic clock. Any thread may use it.
@@ -24,6 +27,28 @@ class SystemClock final : public Clock {
  public:
   [[nodiscard]] TimePoint now() const override;
   void idle() override;
+  void nap() override;
+};
+
+// Between the looks of a loop that serves several queues: idles after one that found nothing, and naps after many.
+class Patience {
+ public:
+  explicit Patience(Clock& clock) : clock_(clock) {}
+  void after_look(bool has_found_any) {
+    if (has_found_any) {
+      looks_in_vain_ = 0;
+    } else if (looks_in_vain_ < kLooksBeforeNaps) {
+      ++looks_in_vain_;
+      clock_.idle();
+    } else {
+      clock_.nap();
+    }
+  }
+
+ private:
+  static constexpr std::uint32_t kLooksBeforeNaps = 64;
+  Clock& clock_;
+  std::uint32_t looks_in_vain_ = 0;
 };
 
 // The only loop that waits. Returns true once done() does, false when the deadline has passed and it still doesn't.

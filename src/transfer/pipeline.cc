@@ -82,7 +82,7 @@ Result<void> Pipeline::step() {
   if (!from_source) return std::unexpected(from_source.error());
   const auto from_destination = reap(destination_);
   if (!from_destination) return std::unexpected(from_destination.error());
-  if (*from_source + *from_destination == 0) clock_.idle();
+  patience_.after_look(*from_source + *from_destination != 0);
   if (done_bytes_ != done_before && manner_.progress) manner_.progress({done_bytes_, bytes_});
   return {};
 }

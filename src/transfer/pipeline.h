@@ -107,6 +107,7 @@ class Pipeline {
   StagingShape shape_;
   Manner manner_;
   base::Clock& clock_;
+  base::Patience patience_{clock_};
 
   std::shared_ptr<DirectStaging> direct_;
   NotStaged why_not_direct_;        // of the last try to stage

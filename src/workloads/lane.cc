@@ -160,6 +160,7 @@ Result<void> Lane::ended(std::size_t index) {
 
 Result<void> run_lanes(std::span<const std::unique_ptr<Lane>> lanes, base::Clock& clock, const Pace& pace) {
   const base::TimePoint begin = clock.now();
+  base::Patience patience(clock);
   while (true) {
     bool may_start = !pace.stop || !pace.stop();
     const bool is_over =
@@ -177,7 +178,7 @@ Result<void> run_lanes(std::span<const std::unique_ptr<Lane>> lanes, base::Clock
       if (!stepped) return std::unexpected(stepped.error());
       has_worked = has_worked || *stepped;
     }
-    if (!has_worked) clock.idle();
+    patience.after_look(has_worked);
   }
 }
 

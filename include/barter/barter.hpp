@@ -10,6 +10,7 @@
 #include <barter/machine.hpp>
 #include <barter/managed.hpp>
 #include <barter/memory.hpp>
+#include <barter/nic.hpp>
 #include <barter/policy.hpp>
 #include <barter/registration.hpp>
 #include <barter/result.hpp>

@@ -129,6 +129,16 @@ class DmaEngine : public DeviceHandle {
   using DeviceHandle::DeviceHandle;
 };
 
+// A network interface: messages and remote memory accesses, by one wire to another one (docs/devices/nic.md). What it does is in nic.hpp.
+class Nic : public DeviceHandle {
+ public:
+  // The right for this NIC's DMA to reach a region: asks the owner, after the verdict.
+  [[nodiscard]] Result<Mapping> map(const Region& region, MapOptions options = {}) const;
+
+ private:
+  using DeviceHandle::DeviceHandle;
+};
+
 // A device that computes, with memory of its own, which is a Provider by the same name. What it computes is in compute.hpp; what
 // its engines copy, by PCIe or by a link, in copy.hpp (copy_memory).
 class Accelerator : public DeviceHandle {
@@ -153,10 +163,12 @@ class Machine {
   [[nodiscard]] std::vector<std::string> drive_names() const;
   [[nodiscard]] std::vector<std::string> accelerator_names() const;
   [[nodiscard]] std::vector<std::string> dma_engine_names() const;
+  [[nodiscard]] std::vector<std::string> nic_names() const;
   // By its name or its BDF.
   [[nodiscard]] Result<Drive> drive(std::string_view name) const;
   [[nodiscard]] Result<Accelerator> accelerator(std::string_view name) const;
   [[nodiscard]] Result<DmaEngine> dma_engine(std::string_view name) const;
+  [[nodiscard]] Result<Nic> nic(std::string_view name) const;
   // Device memory by its function's name or BDF.
   [[nodiscard]] Result<Provider> provider(std::string_view name) const;
   // The memory with the shortest way to all of these functions; the error says of each candidate why it won't do.

@@ -8,7 +8,7 @@
 //
 // The pointer may be to device memory that a region shows (Region::cpu_bytes), to managed memory, and to any mixture of them; what it
 // points to is looked up, and the owner of each part is asked. Ordinary memory of the program, no device can be shown: read and write
-// (io.hpp) take it by way of a buffer. An accelerator needs no registration: it computes on pointers (compute.hpp).
+// (io.hpp), and NICs (nic.hpp), take it by way of a buffer. An accelerator needs no registration: it computes on pointers (compute.hpp).
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -25,6 +25,10 @@
 #include <barter/result.hpp>
 
 namespace barter {
+
+namespace peer {
+struct MappingId;
+}  // namespace peer
 
 struct RegisterOptions {
   Access access = Access::read_write;
@@ -56,7 +60,8 @@ class Registration {
   // Has something been taken back or moved since it was last mapped? Then a lease maps it anew.
   [[nodiscard]] bool is_stale() const;
 
-  // For the library's own rooms.
+  // For the library's own rooms. Those that are mapped now.
+  [[nodiscard]] std::vector<peer::MappingId> mappings() const;
   [[nodiscard]] static Result<Registration> create(std::shared_ptr<machine::State> machine, machine::DriveUnit& unit,
                                                    std::span<std::byte> memory, RegisterOptions options);
 

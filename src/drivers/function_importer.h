@@ -12,11 +12,12 @@ namespace barter::drivers {
 
 class FunctionImporter : public peer::DrivenImporter {
  public:
-  FunctionImporter(pci::Function& function, peer::DmaDomain& domain)
-      : function_(function), domain_(domain), bdf_(function.bdf()) {}
+  FunctionImporter(pci::Function& function, peer::DmaDomain& domain, unsigned address_bits = 64)
+      : function_(function), domain_(domain), bdf_(function.bdf()), address_bits_(address_bits) {}
 
   [[nodiscard]] Bdf function() const override { return bdf_; }
   [[nodiscard]] peer::DmaDomain& domain() override { return domain_; }
+  [[nodiscard]] unsigned address_bits() const override { return address_bits_; }
   // The device must be brought up anew before it is of use again.
   [[nodiscard]] Result<void> isolate() override { return take_bus_mastering(function_); }
 
@@ -24,6 +25,7 @@ class FunctionImporter : public peer::DrivenImporter {
   pci::Function& function_;
   peer::DmaDomain& domain_;
   Bdf bdf_;
+  unsigned address_bits_;
 };
 
 }  // namespace barter::drivers

@@ -69,10 +69,12 @@ std::vector<std::string> Machine::accelerator_names() const {
   return names_of(*state_, machine::UnitKind::accelerator);
 }
 std::vector<std::string> Machine::dma_engine_names() const { return names_of(*state_, machine::UnitKind::dma_engine); }
+std::vector<std::string> Machine::nic_names() const { return names_of(*state_, machine::UnitKind::nic); }
 
 Result<Drive> Machine::drive(std::string_view name) const { return state_->drive(name); }
 Result<Accelerator> Machine::accelerator(std::string_view name) const { return state_->accelerator(name); }
 Result<DmaEngine> Machine::dma_engine(std::string_view name) const { return state_->dma_engine(name); }
+Result<Nic> Machine::nic(std::string_view name) const { return state_->nic(name); }
 Result<Provider> Machine::provider(std::string_view name) const { return state_->provider(name); }
 Result<Provider> Machine::nearest_provider(std::span<const Bdf> clients) const {
   return state_->nearest_provider(clients);
@@ -129,6 +131,12 @@ Result<std::vector<MappedPart>> Drive::map_parts(const Region& region, MapOption
 
 Result<Provider> Accelerator::memory() const { return machine_->provider(unit_->bdf.to_string()); }
 Result<Mapping> Accelerator::map(const Region& region, MapOptions options) const {
+  const auto importer = importer_of(*unit_);
+  if (!importer) return std::unexpected(importer.error());
+  return machine_->exchange().map(**importer, region, options);
+}
+
+Result<Mapping> Nic::map(const Region& region, MapOptions options) const {
   const auto importer = importer_of(*unit_);
   if (!importer) return std::unexpected(importer.error());
   return machine_->exchange().map(**importer, region, options);

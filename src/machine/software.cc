@@ -1,6 +1,7 @@
 #include "machine/software.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <utility>
 #include <vector>
@@ -9,11 +10,13 @@
 
 #include "devices/accelerator/accelerator.h"
 #include "devices/dma_engine/dma_engine.h"
+#include "devices/nic/nic.h"
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
 #include "fabric/fabric.h"
 #include "machine/accelerator_endpoint.h"
 #include "machine/dma_engine_unit.h"
+#include "machine/nic_unit.h"
 #include "machine/nvme_endpoint.h"
 #include "machine/wire_route.h"
 
@@ -25,7 +28,7 @@ using topology::FunctionDescription;
 
 constexpr std::uint32_t kFirstNamespace = 1;
 
-// The models of drives and accelerators, by name; the fabric owns them.
+// The models of drives, accelerators and NICs, by name; the fabric owns them.
 using Models = std::map<std::string, fabric::Device*>;
 
 class SoftwareBackend final : public Backend {
@@ -185,6 +188,30 @@ Result<void> plug_dma_engine(fabric::Fabric& fabric, const FunctionDescription& 
   return fabric.plug(function.name, std::move(*device));
 }
 
+Result<fabric::Device*> plug_nic(fabric::Fabric& fabric, const FunctionDescription& function) {
+  const topology::NicDescription& nic = *function.nic;
+  const auto boundary_log2 =
+      static_cast<std::uint8_t>(nic.boundary_bytes == 0 ? 0 : std::countr_zero(nic.boundary_bytes));
+  auto device = devices::nic::create_nic({.vendor_id = function.vendor_id,
+                                          .device_id = function.device_id,
+                                          .pairs = nic.pairs,
+                                          .segments = nic.segments,
+                                          .address_bits = nic.address_bits,
+                                          .boundary_log2 = boundary_log2,
+                                          .keys = nic.keys});
+  if (!device) return std::unexpected(std::move(device.error()));
+  fabric::Device* model = device->get();
+  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
+    return std::unexpected(std::move(plugged.error()));
+  return model;
+}
+
+Result<void> join_wires(const Description& description, const Models& models) {
+  for (const topology::WireDescription& wire : description.wires)
+    if (auto joined = devices::nic::join(*models.at(wire.first), *models.at(wire.second)); !joined) return joined;
+  return {};
+}
+
 Result<void> link_devices(const Description& description, const Models& models) {
   for (const topology::DeviceLinkDescription& link : description.device_links)
     if (auto linked = devices::accelerator::connect({*models.at(link.first.accelerator), link.first.port},
@@ -234,7 +261,7 @@ std::vector<std::unique_ptr<DriveUnit>> bring_up_units(fabric::Fabric& fabric, c
                                                        const Models& models, TopologyParts& parts) {
   std::vector<std::unique_ptr<DriveUnit>> drives;
   for (const FunctionDescription& function : description.functions) {
-    if (!function.drive && !function.accelerator && !function.dma_engine) continue;
+    if (!function.drive && !function.accelerator && !function.dma_engine && !function.nic) continue;
     const auto bdf = fabric.find(function.name);
     if (!bdf) continue;
     auto& unit = drives.emplace_back(std::make_unique<DriveUnit>());
@@ -242,6 +269,7 @@ std::vector<std::unique_ptr<DriveUnit>> bring_up_units(fabric::Fabric& fabric, c
     unit->bdf = *bdf;
     auto up = function.drive         ? bring_up(fabric, *unit, *models.at(unit->name))
               : function.accelerator ? bring_up_as<AcceleratorParts>(fabric, *unit)
+              : function.nic         ? bring_up_as<NicParts>(fabric, *unit)
                                      : bring_up_as<DmaEngineParts>(fabric, *unit);
     if (!up) unit->trouble = std::move(up.error());
     const auto info = std::ranges::find(parts.functions, *bdf, &FunctionInfo::bdf);
@@ -269,12 +297,17 @@ Result<std::shared_ptr<State>> open_software(const Description& description, con
       auto model = plug_accelerator(**fabric, function, ++accelerators);
       if (!model) return std::unexpected(std::move(model.error()));
       models.emplace(function.name, *model);
+    } else if (function.nic) {
+      auto model = plug_nic(**fabric, function);
+      if (!model) return std::unexpected(std::move(model.error()));
+      models.emplace(function.name, *model);
     } else if (function.dma_engine) {
       plugged = plug_dma_engine(**fabric, function);
     }
     if (!plugged) return std::unexpected(std::move(plugged.error()));
   }
   if (auto linked = link_devices(description, models); !linked) return std::unexpected(std::move(linked.error()));
+  if (auto joined = join_wires(description, models); !joined) return std::unexpected(std::move(joined.error()));
   if (auto enumerated = (*fabric)->enumerate(); !enumerated) return std::unexpected(std::move(enumerated.error()));
   TopologyParts parts = (*fabric)->topology();
   if (options.cpu) parts.cpu = *options.cpu;

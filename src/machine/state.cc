@@ -217,6 +217,10 @@ Result<DriveUnit*> State::find_dma_engine(std::string_view name_or_bdf) {
   return find_device(UnitKind::dma_engine, "DMA engine", name_or_bdf);
 }
 
+Result<DriveUnit*> State::find_nic(std::string_view name_or_bdf) {
+  return find_device(UnitKind::nic, "NIC", name_or_bdf);
+}
+
 Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
   const auto refuse = [&](std::string why, std::string cure) {
     return fail({.code = ErrorCode::unsupported,
@@ -241,6 +245,7 @@ Result<DriveUnit*> State::find_provider(std::string_view name_or_bdf) {
   if (unit->kind == UnitKind::accelerator)
     return refuse("its driver needs all of the memory that its window shows", "describe it with more memory");
   return refuse(unit->kind == UnitKind::drive ? "the drive has no controller memory buffer that takes data"
+                : unit->kind == UnitKind::nic ? "a NIC has no memory of its own"
                                               : "a DMA engine has no memory of its own",
                 "");
 }
@@ -255,6 +260,12 @@ Result<DmaEngine> State::dma_engine(std::string_view name) {
   auto found = find_dma_engine(name);
   if (!found) return std::unexpected(std::move(found.error()));
   return DmaEngine(shared_from_this(), **found);
+}
+
+Result<Nic> State::nic(std::string_view name) {
+  auto found = find_nic(name);
+  if (!found) return std::unexpected(std::move(found.error()));
+  return Nic(shared_from_this(), **found);
 }
 
 Result<Accelerator> State::accelerator(std::string_view name) {

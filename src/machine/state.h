@@ -21,16 +21,20 @@ class Accelerator;
 namespace barter::drivers::dma_engine {
 class Engine;
 }
+namespace barter::drivers::nic {
+class Nic;
+}
 
 namespace barter::machine {
 
+class ExposedKeys;
 class PageMirror;
 
-enum class UnitKind : std::uint8_t { drive, accelerator, dma_engine };
+enum class UnitKind : std::uint8_t { drive, accelerator, dma_engine, nic };
 
 // One place that bytes are copied from and to, brought up: a drive, or a part of one that has a name of its own; or the memory
-// of an accelerator, as far as its window shows it; or a DMA engine, which has no bytes of its own. The parts of one drive share its exporter and importer. Members are
-// destroyed from the last to the first: what reaches the device goes before what drives it.
+// of an accelerator, as far as its window shows it; or a DMA engine or a NIC, which have no bytes of their own. The parts of one drive
+// share its exporter and importer. Members are destroyed from the last to the first: what reaches the device goes before what drives it.
 struct DriveUnit {
   UnitKind kind = UnitKind::drive;
   std::string name;
@@ -43,6 +47,8 @@ struct DriveUnit {
   IdleEndpoint idle;  // of a drive whose driver keeps endpoints; empty while it is in use
   drivers::accelerator::Accelerator* accelerator = nullptr;  // `driver` owns it; null: not one
   std::shared_ptr<drivers::dma_engine::Engine> dma_engine;   // null: not one
+  std::shared_ptr<drivers::nic::Nic> nic;                    // null: not one
+  std::shared_ptr<ExposedKeys> exposed;                      // of a NIC
   std::shared_ptr<peer::OwnedExporter> exporter;             // null: the drive shares no memory
   std::shared_ptr<peer::DrivenImporter> importer;            // null: it does no DMA of its own, see `why_not_direct`
   std::shared_ptr<PageMirror> mirror;                        // of an accelerator
@@ -134,11 +140,13 @@ class State : public std::enable_shared_from_this<State> {
   [[nodiscard]] Result<Drive> drive(std::string_view name);
   [[nodiscard]] Result<Accelerator> accelerator(std::string_view name);
   [[nodiscard]] Result<DmaEngine> dma_engine(std::string_view name);
+  [[nodiscard]] Result<Nic> nic(std::string_view name);
   [[nodiscard]] Result<Provider> provider(std::string_view name);
   [[nodiscard]] Result<Provider> nearest_provider(std::span<const Bdf> clients);
   [[nodiscard]] Result<DriveUnit*> find_drive(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_accelerator(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_dma_engine(std::string_view name_or_bdf);
+  [[nodiscard]] Result<DriveUnit*> find_nic(std::string_view name_or_bdf);
   [[nodiscard]] Result<DriveUnit*> find_provider(std::string_view name_or_bdf);
 
   // The device leaves: pulled out (what is in flight fails), or given up by its driver in good order (what is in flight ends

@@ -34,6 +34,8 @@ std::string_view name_of(Refusal refusal) {
       return "pin_limit";
     case Refusal::late_importer:
       return "late_importer";
+    case Refusal::address_bits:
+      return "address_bits";
   }
   return "?";
 }

@@ -130,6 +130,7 @@ class Core : public std::enable_shared_from_this<Core> {
   [[nodiscard]] std::optional<NotMapped> ask_hardware(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> pin(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> find_address(Attempt& attempt);
+  [[nodiscard]] static std::optional<NotMapped> check_address(const Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> publish(Attempt& attempt);
   [[nodiscard]] std::optional<NotMapped> check_current(const Attempt& attempt);
   void undo(Attempt& attempt);

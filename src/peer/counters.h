@@ -22,8 +22,9 @@ enum class Refusal : std::uint8_t {
   out_of_range,     // not within the region
   pin_limit,        // as much of this memory is pinned as its owner allows
   late_importer,    // the importer has not yet let go of memory that the IOMMU had to take from it
+  address_bits,     // the memory lies at addresses of more bits than the importer has
 };
-constexpr std::size_t kRefusals = 13;
+constexpr std::size_t kRefusals = 14;
 [[nodiscard]] std::string_view name_of(Refusal refusal);
 
 struct PeerCounters {

@@ -4,8 +4,8 @@
 
 namespace barter::peer {
 
-static_assert(static_cast<std::size_t>(Refusal::late_importer) ==
-              static_cast<std::size_t>(FallbackReason::late_importer));
+static_assert(static_cast<std::size_t>(Refusal::address_bits) ==
+              static_cast<std::size_t>(FallbackReason::address_bits));
 static_assert(static_cast<std::size_t>(Refusal::owner_refused) ==
               static_cast<std::size_t>(FallbackReason::owner_refused));
 

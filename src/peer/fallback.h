@@ -24,7 +24,7 @@
 
 namespace barter::peer {
 
-// Why a transfer went by way of host memory although its policy would rather have had it direct. The first thirteen are
+// Why a transfer went by way of host memory although its policy would rather have had it direct. The first fourteen are
 // those of Refusal, in the same order.
 enum class FallbackReason : std::uint8_t {
   no_route,
@@ -40,10 +40,11 @@ enum class FallbackReason : std::uint8_t {
   out_of_range,
   pin_limit,
   late_importer,
+  address_bits,
   no_provider,      // no device memory serves both ends
   transfer_failed,  // the direct transfer was tried and ended in an error
 };
-constexpr std::size_t kFallbackReasons = 15;
+constexpr std::size_t kFallbackReasons = 16;
 [[nodiscard]] std::string_view name_of(FallbackReason reason);
 [[nodiscard]] constexpr FallbackReason reason_of(Refusal refusal) { return static_cast<FallbackReason>(refusal); }
 // May the same request work a moment later, with nothing changed by anyone?

@@ -28,6 +28,9 @@ class Importer {
   // to the memory.
   [[nodiscard]] virtual bool takes_link_addresses() const { return false; }
 
+  // How many bits the addresses have that its requests can carry. Memory that lies higher is not mapped for it.
+  [[nodiscard]] virtual unsigned address_bits() const { return 64; }
+
   // The exporter wants the mapping back. Called on any thread, at any time, at most once for each mapping, with no lock
   // held; must return at once. From now on the importer gets no new lease; it finishes or cancels what is in flight and
   // drops its leases.

@@ -1,5 +1,6 @@
 // Making a mapping: admission, verdict, hardware, pin, consent (consent.cc), address, publication, in this order. Nothing of
 // a failed attempt remains.
+#include <bit>
 #include <utility>
 
 #include <fmt/format.h>
@@ -238,9 +239,20 @@ std::optional<NotMapped> Core::find_address(Attempt& attempt) {
                          error.message(), error.cure);
 }
 
+// An interconnect's addresses are its engines' own affair.
+std::optional<NotMapped> Core::check_address(const Attempt& attempt) {
+  const unsigned bits = attempt.importer_state->importer->address_bits();
+  const std::uint64_t last = attempt.address.value + attempt.range.bytes - 1;
+  if (attempt.interconnect || std::cmp_less_equal(std::bit_width(last), bits)) return std::nullopt;
+  return attempt.refusal(Refusal::address_bits, ErrorCode::unsupported,
+                         fmt::format("it lies at addresses up to {:#x}, and the importer's have {} bits", last, bits),
+                         "go by way of host memory");
+}
+
 std::optional<NotMapped> Core::publish(Attempt& attempt) {
   Lock lock(mutex_);
   std::optional<NotMapped> failed = check_current(attempt);
+  if (!failed) failed = check_address(attempt);
   MappingState* const mapping = failed ? nullptr : take_slot();
   if (!failed && mapping == nullptr)
     failed = attempt.refusal(Refusal::exhausted, ErrorCode::exhausted,

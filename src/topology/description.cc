@@ -26,9 +26,11 @@ constexpr TableReader::Ids kUsualSwitch{0x10b5, 0x8796};      // PLX PEX 8796
 constexpr TableReader::Ids kUsualDrive{0x1b36, 0x0010};       // the numbers that virtual NVMe drives have
 constexpr TableReader::Ids kUsualAccelerator{0x1b36, 0xba00};
 constexpr TableReader::Ids kUsualDmaEngine{0x1b36, 0xba01};
+constexpr TableReader::Ids kUsualNic{0x1b36, 0xba02};
 constexpr std::uint32_t kNvmeClass = 0x010802;
 constexpr std::uint32_t kAcceleratorClass = 0x120000;
 constexpr std::uint32_t kDmaEngineClass = 0x088000;
+constexpr std::uint32_t kNicClass = 0x028000;
 constexpr LinkDescription kUsualLink{.max = {16000, 4}};
 constexpr LinkDescription kUsualSwitchLink{.max = {16000, 16}};
 
@@ -42,7 +44,7 @@ class DescriptionParser {
   Description read(const toml::table& root) {
     TableReader reader(errors_, root, "the machine",
                        {"name", "iommu", "cpu", "root_complex", "root_port", "switch", "drive", "accelerator",
-                        "dma_engine", "function", "link"});
+                        "dma_engine", "nic", "function", "link", "wire"});
     machine_.name = reader.text("name", machine_.source);
     machine_.iommu = iommu(reader);
     if (reader.has("cpu")) read_cpu(reader);
@@ -52,8 +54,10 @@ class DescriptionParser {
     for (const toml::table* table : reader.tables("drive", limits::kParts)) read_drive(*table);
     for (const toml::table* table : reader.tables("accelerator", limits::kParts)) read_accelerator(*table);
     for (const toml::table* table : reader.tables("dma_engine", limits::kParts)) read_dma_engine(*table);
+    for (const toml::table* table : reader.tables("nic", limits::kParts)) read_nic(*table);
     for (const toml::table* table : reader.tables("function", limits::kParts)) read_function(*table);
     for (const toml::table* table : reader.tables("link", limits::kParts)) read_device_link(*table);
+    for (const toml::table* table : reader.tables("wire", limits::kParts)) read_wire(*table);
     if (machine_.root_complexes.empty())
       errors_.report(0, "the machine has no root complex", "add [[root_complex]] with a name");
     if (!errors_.first()) check_tree(machine_, names_, errors_);
@@ -301,6 +305,45 @@ class DescriptionParser {
     machine_.functions.push_back(std::move(function));
   }
 
+  void read_nic(const toml::table& table) {
+    TableReader reader(errors_, table, "[[nic]]",
+                       {"name", "below", "function", "id", "link", "link_now", "acs", "ats", "pairs", "segments",
+                        "address_bits", "boundary", "keys"});
+    FunctionDescription function = endpoint(reader, kUsualNic);
+    function.class_code = kNicClass;
+    const NicDescription nic{
+        .pairs = static_cast<std::uint8_t>(reader.integer("pairs", 4, 1, limits::kPairsOfNic)),
+        .segments = static_cast<std::uint16_t>(reader.integer("segments", 256, 1, limits::kSegmentsOfNic)),
+        .address_bits = static_cast<std::uint8_t>(reader.integer("address_bits", 64, 32, 64)),
+        .boundary_bytes = reader.size("boundary", 0, 0, limits::kBoundaryBytes),
+        .keys = static_cast<std::uint16_t>(reader.integer("keys", 256, 1, limits::kKeysOfNic))};
+    if (nic.boundary_bytes != 0 && (!std::has_single_bit(nic.boundary_bytes) || nic.boundary_bytes < 4096))
+      reader.report("boundary", fmt::format("boundary of [[nic]] is {} bytes", nic.boundary_bytes),
+                    "it must be 0, or a power of two of at least 4 KiB");
+    nics_.emplace(function.name, false);
+    function.nic = nic;
+    machine_.functions.push_back(std::move(function));
+  }
+
+  void read_wire(const toml::table& table) {
+    TableReader reader(errors_, table, "[[wire]]", {"between"});
+    const std::vector<std::string> names = reader.names("between", 2);
+    if (names.empty()) return;
+    if (names[0] == names[1])
+      return reader.report("between", fmt::format("both ends of [[wire]] are {}", names[0]), "a wire joins two NICs");
+    for (const std::string& name : names) {
+      const auto nic = nics_.find(name);
+      if (nic == nics_.end())
+        return reader.report("between",
+                             names_.find(name) == nullptr ? fmt::format("[[wire]] names {}, which is not there", name)
+                                                          : fmt::format("[[wire]] names {}, which is no NIC", name),
+                             "name two parts that are [[nic]]");
+      if (std::exchange(nic->second, true))
+        return reader.report("between", fmt::format("{} has a wire already", name), "a NIC has one wire");
+    }
+    machine_.wires.push_back({.first = names[0], .second = names[1]});
+  }
+
   void read_function(const toml::table& table) {
     TableReader reader(errors_, table, "[[function]]",
                        {"name", "below", "function", "id", "class", "link", "link_now", "acs", "ats", "bar"});
@@ -351,6 +394,7 @@ class DescriptionParser {
   };
   std::map<std::string, Linkable> accelerators_;
   std::set<std::pair<std::string, std::string>> linked_;
+  std::map<std::string, bool> nics_;  // has it a wire already?
 };
 
 }  // namespace

@@ -93,7 +93,15 @@ struct DmaEngineDescription {
   std::uint16_t segments = 256;  // of the longest list that it takes
 };
 
-// An endpoint function. With `drive`, `accelerator` or `dma_engine` it has a model that works; without a model it is topology only:
+struct NicDescription {
+  std::uint8_t pairs = 4;            // queue pairs
+  std::uint16_t segments = 256;      // of the longest list that it takes
+  std::uint8_t address_bits = 64;    // that its requests can carry
+  std::uint64_t boundary_bytes = 0;  // that no segment of a list may cross; 0: there is none
+  std::uint16_t keys = 256;          // regions that it keeps registered at a time
+};
+
+// An endpoint function. With `drive`, `accelerator`, `dma_engine` or `nic` it has a model that works; without a model it is topology only:
 // it enumerates and has BARs, and a request to it is answered as Unsupported Request.
 struct FunctionDescription {
   std::string name;
@@ -109,6 +117,7 @@ struct FunctionDescription {
   std::optional<DriveDescription> drive;
   std::optional<AcceleratorDescription> accelerator;
   std::optional<DmaEngineDescription> dma_engine;
+  std::optional<NicDescription> nic;
 };
 
 // A link between two accelerators, beside PCIe.
@@ -122,6 +131,12 @@ struct DeviceLinkDescription {
   std::uint64_t megabytes_per_second = 0;  // 0: not said
 };
 
+// A wire between two NICs.
+struct WireDescription {
+  std::string first;
+  std::string second;
+};
+
 struct Description {
   std::string name;
   std::string source;  // the file, for messages
@@ -132,6 +147,7 @@ struct Description {
   std::vector<SwitchDescription> switches;
   std::vector<FunctionDescription> functions;
   std::vector<DeviceLinkDescription> device_links;
+  std::vector<WireDescription> wires;
 };
 
 // `source` names the text in messages: every error tells the line. Duplicates, cycles and ports that nothing provides

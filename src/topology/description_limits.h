@@ -27,6 +27,10 @@ inline constexpr std::uint64_t kLinksOfAccelerator = 8;
 inline constexpr std::uint64_t kLinkMegabytesPerSecond = 100'000'000;
 inline constexpr std::uint64_t kChannelsOfDmaEngine = 16;
 inline constexpr std::uint64_t kSegmentsOfDmaEngine = 65535;
+inline constexpr std::uint64_t kPairsOfNic = 16;
+inline constexpr std::uint64_t kSegmentsOfNic = 65535;
+inline constexpr std::uint64_t kKeysOfNic = 65535;
+inline constexpr std::uint64_t kBoundaryBytes = 64_GiB;
 inline constexpr std::uint64_t kBarBytes = 1_TiB;
 inline constexpr std::uint64_t kBar32Bytes = 512_MiB;  // all 32-bit BARs share what is left below 4 GiB
 

@@ -8,9 +8,11 @@
 
 #include <fmt/format.h>
 
+#include "barter/nic.hpp"
 #include "base/clock.h"
 #include "machine/state.h"
 #include "peer/managed_pages.h"
+#include "peer/mapping.h"
 #include "peer/pointers.h"
 #include "peer/region.h"
 
@@ -32,6 +34,13 @@ bool Registration::Piece::is_stale() const {
 }
 
 bool Registration::is_stale() const { return std::ranges::any_of(pieces_, &Piece::is_stale); }
+
+std::vector<peer::MappingId> Registration::mappings() const {
+  std::vector<peer::MappingId> all;
+  for (const Piece& piece : pieces_)
+    for (const ManagedPart& part : piece.parts) all.push_back(part.mapping.state().id());
+  return all;
+}
 
 std::vector<Residence> Registration::where() const {
   std::vector<Residence> all;
@@ -134,6 +143,10 @@ Result<std::vector<Lease>> Registration::lease() {
 }
 
 Result<Registration> register_memory(const DmaEngine& importer, std::span<std::byte> memory, RegisterOptions options) {
+  return Registration::create(importer.machine_state(), importer.unit(), memory, options);
+}
+
+Result<Registration> register_memory(const Nic& importer, std::span<std::byte> memory, RegisterOptions options) {
   return Registration::create(importer.machine_state(), importer.unit(), memory, options);
 }
 

@@ -205,7 +205,8 @@ Result<DriveUnit*> State::find_device(UnitKind kind, std::string_view word, std:
                .doing = fmt::format("opening the {}", word),
                .subject = fmt::format("'{}' of {}", name_or_bdf, name_),
                .why = backend_ ? fmt::format("there is no {} of this name", word) : why_nothing_moves_,
-               .cure = names.empty() ? fmt::format("use a machine that has a {}, such as training", word)
+               .cure = names.empty() ? fmt::format("use a machine that has a {}, such as {}", word,
+                                                   kind == UnitKind::nic ? "wired" : "training")
                                      : fmt::format("there is {}", names)});
 }
 

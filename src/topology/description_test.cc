@@ -46,7 +46,7 @@ TEST(Description, EveryBuiltinMachineParses) {
     EXPECT_EQ(machine->name, builtin.name);
     names.emplace_back(builtin.name);
   }
-  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "linked", "training", "two-nvme"));
+  EXPECT_THAT(names, ElementsAre("acs", "ai-server", "ats", "host-bridge", "linked", "training", "two-nvme", "wired"));
   EXPECT_FALSE(find_builtin_machine("three-nvme"));
 }
 

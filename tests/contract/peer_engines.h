@@ -1,5 +1,5 @@
 // The importers that drivers make on the software machine, each doing by its commands what a test says: a drive, an accelerator's
-// copy engine, a DMA engine. What a device has not answered soon counts as not carried out.
+// copy engine, a DMA engine, a NIC. What a device has not answered soon counts as not carried out.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -19,6 +19,7 @@
 #include "drivers/accelerator/page_table_domain.h"
 #include "drivers/dma_engine/engine.h"
 #include "drivers/function_importer.h"
+#include "drivers/nic/nic.h"
 #include "drivers/nvme/controller.h"
 #include "drivers/nvme/drive_importer.h"
 #include "peer_contract_importer.h"
@@ -244,6 +245,63 @@ class MoveEngine final : public Engine {
   drivers::FunctionImporter real_;
   std::unique_ptr<drivers::dma_engine::Channel> channel_;
   pci::DmaBuffer buffer_;
+  std::uint64_t tag_ = 0;
+};
+
+// Reads memory to send it to a NIC at the other end of its wire, and writes it with what comes from there: a region of host memory
+// that the other NIC has registered.
+class NicEngine final : public Engine {
+ public:
+  NicEngine(std::unique_ptr<drivers::nic::Nic> nic, std::unique_ptr<drivers::nic::Nic> far, peer::DmaDomain& domain)
+      : Engine(nic->function().bdf()),
+        nic_(std::move(nic)),
+        far_(std::move(far)),
+        real_(nic_->function(), domain),
+        buffer_(std::move(*far_->function().allocate_dma(kBufferBytes, pci::DmaUse::data))),
+        far_pair_(std::move(*far_->create_pair({}))),
+        pair_(std::move(*nic_->create_pair({}))) {
+    const DmaSegment all = buffer_.segment();
+    std::array<drivers::nic::CommandResult, 1> results;
+    base::Clock& clock = far_->function().clock();
+    EXPECT_TRUE(far_pair_->sends().submit(
+        {.opcode = Opcode::expose, .memory = {&all, 1}, .remote_access = Access::read_write}));
+    far_pair_->sends().ring();
+    EXPECT_TRUE(base::wait_until(clock, clock.now() + kPatience,
+                                 [&] { return far_pair_->sends().poll(results).value_or(0) == 1; }));
+    EXPECT_TRUE(results[0].ok());
+    key_ = {static_cast<std::uint32_t>(results[0].value)};
+  }
+  [[nodiscard]] peer::DmaDomain& domain() override { return real_.domain(); }
+  [[nodiscard]] Result<void> isolate() override { return real_.isolate(); }
+
+  [[nodiscard]] bool write(DmaAddress to, std::span<const std::byte> bytes) override {
+    std::ranges::copy(bytes, buffer_.bytes().begin());
+    return run(Opcode::read, {to, bytes.size()});
+  }
+  [[nodiscard]] bool read(DmaAddress from, std::span<std::byte> bytes) override {
+    const bool done = run(Opcode::write, {from, bytes.size()});
+    std::ranges::copy(buffer_.bytes().first(bytes.size()), bytes.begin());
+    return done;
+  }
+
+ private:
+  using Opcode = drivers::nic::Opcode;
+
+  [[nodiscard]] bool run(Opcode opcode, DmaSegment memory) {
+    drivers::nic::Channel& channel = pair_->sends();
+    if (!channel.submit({.opcode = opcode, .memory = {&memory, 1}, .key = key_, .tag = ++tag_})) return false;
+    channel.ring();
+    return finish<drivers::nic::CommandResult>(nic_->function().clock(), channel, tag_);
+  }
+
+  // Destroyed from the last to the first: what is in flight goes before its memory.
+  std::unique_ptr<drivers::nic::Nic> nic_;
+  std::unique_ptr<drivers::nic::Nic> far_;
+  drivers::FunctionImporter real_;
+  pci::DmaBuffer buffer_;
+  std::unique_ptr<drivers::nic::Pair> far_pair_;
+  std::unique_ptr<drivers::nic::Pair> pair_;
+  drivers::nic::RemoteKey key_;
   std::uint64_t tag_ = 0;
 };
 

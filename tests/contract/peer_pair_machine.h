@@ -1,10 +1,12 @@
 // A software machine for the peer contract with the exporters and importers that drivers make: memory of a drive, of an
-// accelerator or of the host, reached by two drives, two accelerators or two DMA engines; our model of each below, our driver
-// above. The memory is a's, the importers are b and c.
+// accelerator or of the host, reached by two drives, two accelerators, two DMA engines or two NICs; our model of each below, our
+// driver above. The memory is a's, the importers are b and c; d and e are at the other ends of their wires, where they have some.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include "barter/units.hpp"
 #include "devices/accelerator/accelerator.h"
 #include "devices/dma_engine/dma_engine.h"
+#include "devices/nic/nic.h"
 #include "devices/nvme/controller.h"
 #include "drivers/accelerator/memory_exporter.h"
 #include "drivers/nvme/cmb_exporter.h"
@@ -32,6 +35,7 @@ enum class ImporterIs : std::uint8_t {
   accelerator,
   accelerator_by_page_tables,  // of its own
   dma_engine,
+  nic,
 };
 enum class Way : std::uint8_t {
   by_switch,       // turned around there
@@ -63,6 +67,10 @@ inline topology::Description describe(const PairSetup& setup) {
   machine.root_complexes = {{.name = "rc0", .host_bridge_device = 0x2020, .turns_reads = true, .turns_writes = true}};
   std::vector<topology::PortDescription> ports;
   for (const char* name : {"p0", "p1", "p2"}) ports.push_back(fabric::test_port(name));
+  if (setup.importer == ImporterIs::nic) {
+    for (const char* name : {"p3", "p4"}) machine.root_ports.push_back({fabric::test_port(name), "rc0"});
+    machine.functions = {fabric::test_function("d", "p3"), fabric::test_function("e", "p4")};
+  }
   // Source validation, request and completion redirection, upstream forwarding (PCIe 6.0, 7.7.11.2).
   if (setup.way == Way::by_redirection)
     for (auto& port : ports)
@@ -70,12 +78,13 @@ inline topology::Description describe(const PairSetup& setup) {
   if (setup.way == Way::by_host_bridge) {
     for (auto& port : ports) machine.root_ports.push_back({std::move(port), "rc0"});
   } else {
-    machine.root_ports = {{fabric::test_port("rp0"), "rc0"}};
+    machine.root_ports.push_back({fabric::test_port("rp0"), "rc0"});
     machine.switches = {
         {.name = "sw0", .below = "rp0", .upstream = fabric::test_port("sw0"), .downstream = std::move(ports)}};
   }
-  machine.functions = {fabric::test_function("a", "p0"), fabric::test_function("b", "p1"),
-                       fabric::test_function("c", "p2")};
+  machine.functions.insert(
+      machine.functions.begin(),
+      {fabric::test_function("a", "p0"), fabric::test_function("b", "p1"), fabric::test_function("c", "p2")});
   return machine;
 }
 
@@ -132,11 +141,17 @@ class PairMachine final : public PeerMachine {
                            .host_memory_bytes = 64_MiB});
     if (!fabric) return fail(fabric.error());
     fabric_ = std::move(*fabric);
-    for (const char* name : {"a", "b", "c"}) {
+    std::map<std::string_view, fabric::Device*> models;
+    for (const char* name : {"a", "b", "c", "d", "e"}) {
+      if (*name >= 'd' && setup_.importer != ImporterIs::nic) break;
       auto device = *name == 'a' ? memory_device() : importing_device();
       if (!device) return fail(device.error());
+      models[name] = device->get();
       if (auto plugged = fabric_->plug(name, std::move(*device)); !plugged) return plugged;
     }
+    if (setup_.importer == ImporterIs::nic)
+      for (const auto& [near, far] : {std::pair("b", "d"), std::pair("c", "e")})
+        if (auto joined = devices::nic::join(*models[near], *models[far]); !joined) return joined;
     if (auto enumerated = fabric_->enumerate(); !enumerated) return enumerated;
     if (auto exported = export_memory(); !exported) return exported;
     for (std::size_t index = 0; index < 2; ++index) {
@@ -168,6 +183,8 @@ class PairMachine final : public PeerMachine {
       case ImporterIs::accelerator:
       case ImporterIs::accelerator_by_page_tables:
         return devices::accelerator::create_accelerator({.memory_bytes = kAcceleratorBytes});
+      case ImporterIs::nic:
+        return devices::nic::create_nic({});
       case ImporterIs::dma_engine:
         break;
     }
@@ -223,6 +240,13 @@ class PairMachine final : public PeerMachine {
         if (setup_.importer == ImporterIs::accelerator)
           return std::make_unique<CopyEngine>(std::move(*accelerator), domain);
         return std::make_unique<TableEngine>(std::move(*accelerator), domain, setup_.route());
+      }
+      case ImporterIs::nic: {
+        auto near = drivers::nic::Nic::create(function(name), {});
+        if (!near) return fail(near.error());
+        auto far = drivers::nic::Nic::create(function(*name == 'b' ? "d" : "e"), {});
+        if (!far) return fail(far.error());
+        return std::make_unique<NicEngine>(std::move(*near), std::move(*far), domain);
       }
       case ImporterIs::dma_engine:
         break;

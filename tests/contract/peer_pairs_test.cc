@@ -33,6 +33,9 @@ std::string name_of(const PairSetup& setup) {
     case ImporterIs::dma_engine:
       name = "dma_engine";
       break;
+    case ImporterIs::nic:
+      name = "nic";
+      break;
   }
   switch (setup.memory) {
     case MemoryOf::drive:
@@ -86,8 +89,8 @@ std::vector<PairSetup> setups_of(ImporterIs importer, MemoryOf memory) {
 
 std::vector<PeerMachineParam> pairs(bool guarded_alone) {
   std::vector<PeerMachineParam> all;
-  for (const ImporterIs importer :
-       {ImporterIs::drive, ImporterIs::accelerator, ImporterIs::accelerator_by_page_tables, ImporterIs::dma_engine})
+  for (const ImporterIs importer : {ImporterIs::drive, ImporterIs::accelerator, ImporterIs::accelerator_by_page_tables,
+                                    ImporterIs::dma_engine, ImporterIs::nic})
     for (const MemoryOf memory : {MemoryOf::drive, MemoryOf::accelerator, MemoryOf::host})
       for (const PairSetup& setup : setups_of(importer, memory))
         if (!guarded_alone || setup.is_guarded()) all.push_back(pair(setup));

@@ -92,9 +92,9 @@ Result<std::uint64_t> ChannelImpl::check(const Command& command) const {
     return fail(device_.error(code, kSubmitting, std::move(why), std::move(cure)));
   };
   if (!takes(command.opcode))
-    return refuse(ErrorCode::invalid_argument, fmt::format("a channel that {} has no opcode {:#04x}",
-                                                           kind_ == Kind::sends ? "sends" : "receives",
-                                                           static_cast<unsigned>(command.opcode)));
+    return refuse(ErrorCode::invalid_argument,
+                  fmt::format("a channel that {} has no opcode {:#04x}", kind_ == Kind::sends ? "sends" : "receives",
+                              static_cast<unsigned>(command.opcode)));
   if (command.opcode == Opcode::nop) {
     if (!command.memory.empty()) return refuse(ErrorCode::invalid_argument, "nop moves nothing");
     return 0;

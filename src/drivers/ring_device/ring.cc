@@ -150,11 +150,11 @@ bool Ring::accept(std::byte* entry, std::uint32_t word, Answer& answer) {
 }
 
 void Ring::disbelieve(const Answer& answer) {
-  break_with(parts_.device.error(
-      ErrorCode::device_failed, words("waiting for completions of"),
-      fmt::format("channel {} completed a command with status {} and result {:#x}, which can't be", parts_.number,
-                  answer.status, answer.result),
-      "reset it"));
+  break_with(
+      parts_.device.error(ErrorCode::device_failed, words("waiting for completions of"),
+                          fmt::format("channel {} completed a command with status {} and result {:#x}, which can't be",
+                                      parts_.number, answer.status, answer.result),
+                          "reset it"));
 }
 
 // A long command is not an overdue one: as long as bytes are worked through, it is waited for.

@@ -60,8 +60,6 @@ TEST(DmaEngineRegisters, Sections1And2) {
                                                        driver::ChannelCounts::longest_ring_log2, 0xff00);
   expect_field<model::Segments, driver::LongestList>(model::Segments::most, driver::LongestList::segments, 0xffff);
   EXPECT_TRUE(model::kLayout.has_reset);
-  EXPECT_EQ(driver::ResetRegister::kOffset, 0x018u);
-  EXPECT_EQ(mask<driver::ResetRegister>(driver::ResetRegister::reset), 2u);
 }
 
 TEST(DmaEngineRegisters, ChannelsOfSection2) {

@@ -26,7 +26,7 @@ TEST(RingDeviceRegisters, RegistersOfSections1And2) {
   EXPECT_EQ(driver::VersionRegister::kOffset, 0x004u);
   EXPECT_EQ(driver::kMostChannels, 32u);
   expect_field<model::Control, driver::ControlBits>(model::Control::enable, driver::ControlBits::enable, 1);
-  EXPECT_EQ(model::Control{}.with(model::Control::reset, true).raw, 2u);
+  expect_field<model::Control, driver::ControlBits>(model::Control::reset, driver::ControlBits::reset, 2);
   expect_field<model::Status, driver::StatusBits>(model::Status::ready, driver::StatusBits::ready, 1);
   expect_field<model::Status, driver::StatusBits>(model::Status::fatal, driver::StatusBits::fatal, 2);
   expect_field<model::ChannelControl, driver::RunBits>(model::ChannelControl::run, driver::RunBits::run, 1);

@@ -24,6 +24,8 @@ class ChannelJob final : public Job {
   [[nodiscard]] CommandStatus begin(const Descriptor& descriptor);
   void publish(std::uint64_t worked_bytes);
   [[nodiscard]] ring_device::JobEnd end(CommandStatus status);
+  [[nodiscard]] bool is_stalled() const { return false; }
+  void forget() {}
   [[nodiscard]] std::uint32_t completions() const { return requests_are_on_ ? 2 : 1; }
   [[nodiscard]] std::optional<ring_device::Ring::End> request(CommandStatus status);
   [[nodiscard]] ring_device::Reply reply(std::uint16_t id);

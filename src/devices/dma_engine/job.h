@@ -32,6 +32,8 @@ class Job {
   [[nodiscard]] std::uint64_t done_bytes() const { return moved_bytes_; }
   void publish(std::uint64_t worked_bytes) { registers_.set_counter(number_, worked_bytes); }
   [[nodiscard]] ring_device::JobEnd end(MoveStatus status) const;
+  [[nodiscard]] bool is_stalled() const { return false; }
+  void forget() {}
   [[nodiscard]] std::uint32_t completions() const { return 1; }
   [[nodiscard]] std::optional<ring_device::Ring::End> request(MoveStatus) const { return std::nullopt; }
   [[nodiscard]] ring_device::Reply reply(std::uint16_t) const { return ring_device::Reply::none; }

@@ -10,6 +10,8 @@
 //   Status begin(const Descriptor&);               // checks it as a whole
 //   Status advance(std::uint64_t budget_bytes);    // works through about so many bytes more
 //   bool is_finished() const;
+//   bool is_stalled() const;                       // the last advance() did nothing: it waits for another device
+//   void forget();                                 // the command is over: it has ended, or its channel was stopped
 //   std::uint64_t done_bytes() const;
 //   void publish(std::uint64_t worked_bytes);      // of the channel since it runs
 //   JobEnd end(Status);                            // the result, and whether an error is the host's mistake
@@ -68,15 +70,21 @@ class Channel {
   [[nodiscard]] bool step() {
     std::uint64_t budget_bytes = bytes_per_step_;
     bool has_worked = false;
+    has_found_nothing_ = false;
     for (std::uint32_t commands = 0; commands < kMaxCommandsPerStep && budget_bytes != 0 && ring_.is_running();
          ++commands) {
-      const bool goes_on = waiting_ != Waiting::no ? hear() : has_job_ || fetch();
+      const bool has_more = has_job_ && waiting_ == Waiting::no;
+      const bool goes_on = waiting_ != Waiting::no ? hear() : has_more || fetch();
       if (!goes_on) break;
-      has_worked = true;
       if (has_job_ && waiting_ == Waiting::no) work(budget_bytes);
+      const bool is_stalled = has_job_ && job_.is_stalled();
+      if (!has_more || !is_stalled) has_worked = true;
+      if (is_stalled) break;
     }
     return has_worked;
   }
+  // Was there no command, or no room for its completion, when the last step looked; or does the channel not run?
+  [[nodiscard]] bool has_run_dry() const { return !ring_.is_running() || has_found_nothing_; }
 
  private:
   using Status = typename Job::Status;
@@ -86,6 +94,7 @@ class Channel {
   enum class Waiting : std::uint8_t { no, to_ask, to_hear };
 
   void forget_job() {
+    if (has_job_) job_.forget();
     has_job_ = has_begun_ = false;
     waiting_ = Waiting::no;
   }
@@ -94,6 +103,7 @@ class Channel {
     const auto bytes = std::as_writable_bytes(std::span<typename Job::Descriptor, 1>(&current_, 1));
     const auto fetched = ring_.fetch(bytes, job_.completions());
     has_job_ = fetched == Ring::Fetched::descriptor;
+    has_found_nothing_ = fetched == Ring::Fetched::nothing;
     return fetched != Ring::Fetched::nothing;
   }
   void work(std::uint64_t& budget_bytes) {
@@ -144,6 +154,7 @@ class Channel {
   const std::uint64_t bytes_per_step_;
   bool has_job_ = false;
   bool has_begun_ = false;
+  bool has_found_nothing_ = false;
   Waiting waiting_ = Waiting::no;
   std::optional<Ring::End> request_;
   Status waits_with_{};  // what it ends with if the host gives up

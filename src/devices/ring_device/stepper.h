@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -14,8 +15,12 @@ namespace barter::devices::ring_device {
 template <class Job>
 class Stepper {
  public:
-  // The registers outlive it.
-  explicit Stepper(RegisterFile& registers) : registers_(registers) {}
+  using Channels = std::deque<Channel<Job>>;
+
+  // The registers outlive it. `stops` is called before the device stops being ready, or is reset: while its channels are as they were.
+  explicit Stepper(
+      RegisterFile& registers, std::function<void()> stops = [] {})
+      : registers_(registers), stops_(std::move(stops)) {}
   // Before it is attached.
   void add(Channel<Job> channel) { channels_.push_back(std::move(channel)); }
   void attach(fabric::Requester& requester) {
@@ -25,6 +30,11 @@ class Stepper {
   // While it follows the registers and no slice is under way, it calls follow_more(whether the device becomes ready now).
   template <class FollowMore>
   [[nodiscard]] bool step(FollowMore&& follow_more) {
+    return step(follow_more, [](const Channels&) { return false; });
+  }
+  // The same, for a device that has more to do, when its channels have had their turn: work_more(channels) tells whether it did.
+  template <class FollowMore, class WorkMore>
+  [[nodiscard]] bool step(FollowMore&& follow_more, WorkMore&& work_more) {
     if (is_resetting_.load(std::memory_order_relaxed)) return false;
     const std::scoped_lock lock(mutex_);
     bool has_worked = false;
@@ -37,6 +47,7 @@ class Stepper {
     for (std::size_t turn = 0; turn < channels_.size(); ++turn)
       if (channels_[(next_channel_ + turn) % channels_.size()].step()) has_worked = true;
     next_channel_ = (next_channel_ + 1) % channels_.size();
+    if (work_more(std::as_const(channels_))) has_worked = true;
     return has_worked;
   }
   // As after power-on; clear_more() clears what else there is.
@@ -56,6 +67,7 @@ class Stepper {
     if (registers_.reset_is_asked()) return clear();
     const RegisterFile::Wish enable = registers_.take_enable();
     if (enable.was_off || !enable.is_on) {
+      stops_();
       for (Channel<Job>& channel : channels_) channel.stop();
       is_ready_ = false;
       registers_.set_status({});
@@ -69,16 +81,18 @@ class Stepper {
     for (Channel<Job>& channel : channels_) channel.follow(is_ready_);
   }
   void clear() {
+    stops_();
     for (Channel<Job>& channel : channels_) channel.stop();
     is_ready_ = false;
     registers_.clear();
   }
 
   RegisterFile& registers_;
+  const std::function<void()> stops_;
   fabric::Requester* requester_ = nullptr;
   std::mutex mutex_;
   std::atomic<bool> is_resetting_ = false;  // a thread that steps all the time lets reset() in
-  std::deque<Channel<Job>> channels_;
+  Channels channels_;
   std::size_t next_channel_ = 0;  // whose turn it is
   bool is_ready_ = false;
 };

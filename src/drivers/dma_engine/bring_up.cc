@@ -30,16 +30,4 @@ Result<void> read_facts(Device& device) {
   return {};
 }
 
-Result<void> reset(Device& device) {
-  if (auto there = check_presence(device); !there) return there;
-  write(*device.registers, ResetRegister{}.with(ResetRegister::reset, true));
-  ResetRegister control;
-  const bool in_time = device.wait([&] {
-    control = read<ResetRegister>(*device.registers);
-    return control.is_gone() || !control.get(ResetRegister::reset);
-  });
-  if (in_time && !control.is_gone() && !device.status().get(ring_device::StatusBits::ready)) return {};
-  return fail(device.silence("resetting the DMA engine", fmt::format("CONTROL is {:#x}", control.raw)));
-}
-
 }  // namespace barter::drivers::dma_engine

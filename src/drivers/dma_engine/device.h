@@ -12,8 +12,7 @@ struct Device : ring_device::Device {
   EngineFacts facts;
 };
 
-// bring_up.cc: each step checks what the engine says.
+// bring_up.cc: checks what the engine says.
 [[nodiscard]] Result<void> read_facts(Device& device);
-[[nodiscard]] Result<void> reset(Device& device);
 
 }  // namespace barter::drivers::dma_engine

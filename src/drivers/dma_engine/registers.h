@@ -46,11 +46,6 @@ struct LongestList : base::Register<LongestList, 0x0c, std::uint32_t, RegisterAc
   static constexpr Bits<15, 0> segments{};
 };
 struct LargestTransfer : base::Register<LargestTransfer, 0x10, std::uint64_t, RegisterAccess::read_only> {};
-// CONTROL, for what this device alone has in it.
-struct ResetRegister : base::Register<ResetRegister, 0x18, std::uint32_t> {
-  static constexpr Bit<1> reset{};
-  [[nodiscard]] constexpr bool is_gone() const { return raw == 0xffffffff; }
-};
 // Of a channel, as an offset from its own place.
 struct MovedRegister : base::Register<MovedRegister, 0x28, std::uint64_t, RegisterAccess::read_only> {};
 

@@ -100,6 +100,20 @@ Result<void> check_presence(const Device& device) {
   return {};
 }
 
+Result<void> reset(Device& device) {
+  if (auto there = check_presence(device); !there) return there;
+  const BarOffset at{device.kind.control};
+  device.registers->store32(at, ControlBits{}.with(ControlBits::reset, true).raw);
+  ControlBits control;
+  const bool in_time = device.wait([&] {
+    control = ControlBits::from(device.registers->load32(at));
+    return control.is_gone() || !control.get(ControlBits::reset);
+  });
+  if (in_time && !control.is_gone() && !device.status().get(StatusBits::ready)) return {};
+  return fail(
+      device.silence(fmt::format("resetting the {}", device.kind.name), fmt::format("CONTROL is {:#x}", control.raw)));
+}
+
 Result<void> disable(Device& device) { return set_enable(device, false); }
 Result<void> enable(Device& device) { return set_enable(device, true); }
 

@@ -36,6 +36,11 @@ struct Device {
   // It has not done what it should have by now: is it gone, has it failed, or is it only late?
   [[nodiscard]] Error silence(std::string_view doing, std::string facts) const;
   [[nodiscard]] StatusBits status() const { return StatusBits::from(registers->load32({kind.status})); }
+  // Enabled, and neither failed nor gone, which reads as both.
+  [[nodiscard]] bool is_ready() const {
+    const StatusBits now = status();
+    return now.get(StatusBits::ready) && !now.get(StatusBits::fatal);
+  }
   template <class Done>
   [[nodiscard]] bool wait(Done&& done) const {
     return base::wait_until(clock(), clock().now() + options.ready_timeout, done);
@@ -48,6 +53,8 @@ struct Device {
 // What it says of its longest ring, in entries.
 [[nodiscard]] Result<std::uint32_t> longest_ring(const Device& device, unsigned claimed_log2);
 [[nodiscard]] Result<void> check_presence(const Device& device);
+// Of a device whose CONTROL has RESET: nothing is left of an earlier user.
+[[nodiscard]] Result<void> reset(Device& device);
 [[nodiscard]] Result<void> disable(Device& device);
 [[nodiscard]] Result<void> enable(Device& device);
 // No DMA of it after this: disabled, or, if it doesn't answer, without Bus Master Enable.

@@ -1,10 +1,11 @@
-// For tests: a device with rings that answers everything and does nothing, and can lie. The fakes of the accelerator and of the DMA
-// engine derive from it, and say where things lie with numbers of their own, written from the specifications.
+// For tests: a device with rings that answers everything and does nothing, and can lie. The fakes of the accelerator, of the DMA
+// engine and of the NIC derive from it, and say where things lie with numbers of their own, written from the specifications.
 #pragma once
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <map>
+#include <span>
 
 #include "drivers/fake_function.h"
 
@@ -60,6 +61,11 @@ class FakeRingDevice : public drivers::testing::FakeDevice {
 
  protected:
   virtual std::uint64_t truth(std::uint64_t at) = 0;
+  [[nodiscard]] virtual std::uint64_t result_of(std::span<const std::byte> descriptor) {
+    std::uint64_t result = 0;
+    if (places_.result_from != 0) std::memcpy(&result, descriptor.data() + places_.result_from, 8);
+    return result;
+  }
   std::map<std::uint64_t, std::uint64_t> registers_;
 
  private:
@@ -79,7 +85,7 @@ class FakeRingDevice : public drivers::testing::FakeDevice {
     const auto number = static_cast<std::uint32_t>((at - places_.channels) / places_.channel_bytes);
     for (std::uint32_t answered = 0; answered < entries_per_command; ++answered) {
       FakeCompletion entry{.place = channel.head | number << 16, .word = word >> 16 | channel.phase << 31};
-      if (places_.result_from != 0) std::memcpy(&entry.result, descriptor.data() + places_.result_from, 8);
+      entry.result = result_of(descriptor);
       if (on_completion && !on_completion(entry)) return;
       const auto into = lent(registers_[at + 8] + channel.completion * 16, 16);
       if (!into.empty()) std::memcpy(into.data(), &entry, 16);

@@ -23,6 +23,8 @@ struct VersionRegister : base::Register<VersionRegister, 0x04, std::uint32_t, Re
 // Those whose place differs: their bits.
 struct ControlBits : base::Register<ControlBits, 0, std::uint32_t> {
   static constexpr Bit<0> enable{};
+  static constexpr Bit<1> reset{};  // of the devices that have it
+  [[nodiscard]] constexpr bool is_gone() const { return raw == 0xffffffff; }
 };
 struct StatusBits : base::Register<StatusBits, 0, std::uint32_t, RegisterAccess::read_only> {
   static constexpr Bit<0> ready{};

@@ -134,7 +134,7 @@ bool Ring::accept(std::byte* entry, std::uint32_t word, Answer& answer) {
     return false;
   }
   Slot& slot = slots_[index];
-  answer = {.tag = slot.tag, .result = result, .status = static_cast<std::uint8_t>(status)};
+  answer = {.tag = slot.tag, .result = result, .status = static_cast<std::uint8_t>(status), .slot = index};
   if (is_request) {
     asking_ = id;
   } else {
@@ -147,6 +147,14 @@ bool Ring::accept(std::byte* entry, std::uint32_t word, Answer& answer) {
     phase_ = !phase_;
   }
   return true;
+}
+
+void Ring::disbelieve(const Answer& answer) {
+  break_with(
+      parts_.device.error(ErrorCode::device_failed, words("waiting for completions of"),
+                          fmt::format("channel {} completed a command with status {} and result {:#x}, which can't be",
+                                      parts_.number, answer.status, answer.result),
+                          "reset it"));
 }
 
 // A long command is not an overdue one: as long as bytes are worked through, it is waited for.
@@ -166,6 +174,10 @@ void Ring::look_at_the_clock(std::uint64_t worked_bytes) {
     break_with(device.error(ErrorCode::device_failed, words("waiting for completions of"),
                             fmt::format("channel {} has stopped with an error{}", parts_.number, cause), "reset it"));
   } else if (state.is_gone() || now - quiet_since_ >= device.options.command_timeout) {
+    if (parts_.is_patient && state.get(ChannelStatusBits::running) && !state.is_gone() && device.is_ready()) {
+      quiet_since_ = now;
+      return;
+    }
     break_with(device.silence(
         words("waiting for completions of"),
         fmt::format("channel {} has {} commands in flight and status {:#x}", parts_.number, in_flight(), state.raw)));

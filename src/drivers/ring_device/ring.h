@@ -24,6 +24,7 @@ inline constexpr std::uint32_t kMaxRingEntries = 4096;
 struct RingParts {
   Device& device;
   bool takes_requests = false;  // DeviceKind::is_request(): the commands of the channel may make some
+  bool is_patient = false;      // they wait for others than the device: as long as it runs the channel, none is late
   std::uint32_t number = 0;
   std::uint32_t entries = 0;
   pci::DmaBuffer descriptors;
@@ -76,6 +77,13 @@ class Ring {
     slot.is_open = true;
     return {.slot = index, .word = CommandWord{}.with(CommandWord::id, slot.next_id)};
   }
+  // What a completion says. The slot is that of its command, which is out of it now.
+  struct Answer {
+    std::uint64_t tag = 0;
+    std::uint64_t result = 0;
+    std::uint8_t status = 0;
+    std::size_t slot = 0;
+  };
   template <class Descriptor>
   void push(const Descriptor& descriptor) {
     static_assert(sizeof descriptor == kDescriptorBytes);
@@ -84,14 +92,21 @@ class Ring {
   }
   void ring();
 
-  // Takes up to results.size() completions, each as {tag, result, status}, and ends with a request, if there is one. worked() tells how many bytes the channel has worked
-  // through; it is asked now and then.
-  template <class CommandResult, class Worked>
-  [[nodiscard]] Result<std::size_t> poll(std::span<CommandResult> results, Worked&& worked) {
+  // Takes up to results.size() completions, each as {tag, result, status}, and ends with a request, if there is one. worked()
+  // tells how many bytes the channel has worked through; it is asked now and then. Can the command of that slot have ended with
+  // such an answer? is_possible() says so where a DeviceKind can't.
+  template <class CommandResult, class Worked, class IsPossible = decltype([](const Answer&) { return true; })>
+  [[nodiscard]] Result<std::size_t> poll(std::span<CommandResult> results, Worked&& worked,
+                                         IsPossible&& is_possible = {}) {
     if (broken_) return fail(*broken_);
     std::size_t taken = 0;
-    for (Answer answer; taken < results.size() && !asking_ && take(answer); ++taken)
+    for (Answer answer; taken < results.size() && !asking_ && take(answer); ++taken) {
+      if (!is_possible(std::as_const(answer))) {
+        disbelieve(answer);
+        break;
+      }
       results[taken] = {answer.tag, answer.result, answer.status};
+    }
     if (taken != 0) give_back();
     if (--polls_until_clock_ == 0) {
       polls_until_clock_ = kPollsPerClockLook;
@@ -115,11 +130,6 @@ class Ring {
     std::uint16_t next_id = 0;
     bool is_open = false;
   };
-  struct Answer {
-    std::uint64_t tag = 0;
-    std::uint64_t result = 0;
-    std::uint8_t status = 0;
-  };
   [[nodiscard]] ChannelStatusBits status() const;
   [[nodiscard]] std::string words(std::string_view doing) const;
   static std::uint32_t load_dword(std::byte* at, std::memory_order order) {
@@ -133,6 +143,7 @@ class Ring {
     return CompletionWord::from(word).get(CompletionWord::phase) == phase_ && accept(at, word, answer);
   }
   [[nodiscard]] bool accept(std::byte* entry, std::uint32_t word, Answer& answer);
+  void disbelieve(const Answer& answer);
   void give_back();
   void look_at_the_clock(std::uint64_t worked_bytes);
   void break_with(Error error);

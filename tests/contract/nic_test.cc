@@ -340,9 +340,9 @@ TEST_P(NicTest, HandlesAreThere) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Machines, NicTest, testing::Combine(testing::Values("off", "translate"), testing::Bool()),
-                         [](const auto& info) {
-                           return std::string(std::get<0>(info.param) == std::string("off") ? "NoIommu" : "Iommu") +
-                                  (std::get<1>(info.param) ? "Threaded" : "Stepped");
+                         [](const auto& param) {
+                           return std::string(std::get<0>(param.param) == std::string("off") ? "NoIommu" : "Iommu") +
+                                  (std::get<1>(param.param) ? "Threaded" : "Stepped");
                          });
 
 // Importers whose lists and addresses have limits of their own (docs/devices/nic.md, LISTS).

@@ -185,6 +185,39 @@ int move_memory_under_its_users() {
 
 TEST(PeerGuide, MovesMemoryUnderItsUsers) { EXPECT_EQ(move_memory_under_its_users(), 0); }
 
+int send_without_a_copy() {
+  auto machine = barter::Machine::open("wired");
+  if (!machine) return barter::print(machine.error());
+  auto here = barter::QueuePair::open(*machine->nic("nic0"));
+  auto there = barter::QueuePair::open(*machine->nic("nic1"));  // the same number: the two are joined
+  auto from = machine->provider("gpu0")->allocate(1_MiB);
+  auto into = machine->provider("gpu1")->allocate(1_MiB);
+  if (!here || !there || !from || !into) return 1;
+  std::ranges::fill(from->cpu_bytes(), std::byte{0x44});
+
+  // A message: out of the one accelerator's memory, into the other's.
+  if (auto posted = there->post_receive(into->cpu_bytes()); !posted) return barter::print(posted.error());
+  auto sent = here->send(from->cpu_bytes().first(512_KiB));
+  if (!sent) return barter::print(sent.error());
+  auto message = there->receive();
+  if (!message) return barter::print(message.error());
+  if (sent->direct_bytes != 512_KiB || message->bytes != 512_KiB) return 1;
+
+  // Memory that is shown to the other end: from here on it writes there without a word to this one.
+  auto shown = there->expose(into->cpu_bytes(), {.access = barter::Access::write});
+  if (!shown) return barter::print(shown.error());
+  const std::uint32_t key = *shown->key();  // a number, for the other end to know
+  if (auto wrote = here->write(from->cpu_bytes(), {.key = key}); !wrote) return barter::print(wrote.error());
+  const bool is_whole = std::ranges::all_of(into->cpu_bytes(), [](std::byte one) { return one == std::byte{0x44}; });
+
+  // Its owner takes it back, and waits for nobody: the key is withdrawn.
+  if (auto taken = into->revoke(); !taken || !taken->late.empty()) return 1;
+  const auto late = here->write(from->cpu_bytes(), {.key = key});
+  return is_whole && !late && late.error().code == barter::ErrorCode::refused ? 0 : 1;
+}
+
+TEST(PeerGuide, SendsWithoutACopy) { EXPECT_EQ(send_without_a_copy(), 0); }
+
 int read_wherever_it_is() {
   auto machine = barter::Machine::open("training");
   if (!machine) return barter::print(machine.error());

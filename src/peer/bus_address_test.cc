@@ -58,5 +58,38 @@ TEST_F(ByBusAddress, AnotherAddressIsOfNoUse) {
   EXPECT_TRUE(region->revoke());  // nobody is waited for
 }
 
+TEST_F(ByBusAddress, MemoryAboveTheImportersAddressesIsNotMapped) {
+  auto region = exchange_.allocate(memory_, 4096);
+  ASSERT_TRUE(region);
+  client_.bits = 41;  // the memory is at 2^40
+  EXPECT_TRUE(exchange_.map(client_, *region));
+  client_.bits = 40;
+  const auto mapping = exchange_.try_map(client_, *region);
+  ASSERT_FALSE(mapping);
+  EXPECT_EQ(mapping.error().reason, Refusal::address_bits);
+  EXPECT_EQ(exchange_.counters().refused_for(Refusal::address_bits), 1u);
+}
+
+// What the IOMMU has given by then is given back.
+TEST_F(ByBusAddress, AnIommusAddressesMayBeAboveThemToo) {
+  Exchange by_host_bridge(clock_, [](Bdf, Bdf) {
+    return RouteAnswer{.read = Route::through_host_bridge, .write = Route::through_host_bridge};
+  });
+  test::Memory memory({.bus = 3}, 1 << 20);
+  test::Client client({.bus = 4}, true);
+  ASSERT_TRUE(by_host_bridge.add(memory) && by_host_bridge.add(client));
+  auto region = by_host_bridge.allocate(memory, 4096);
+  ASSERT_TRUE(region);
+  client.bits = 60;  // the domain's addresses have 61
+  const auto mapping = by_host_bridge.try_map(client, *region);
+  ASSERT_FALSE(mapping);
+  EXPECT_EQ(mapping.error().reason, Refusal::address_bits);
+  EXPECT_EQ(client.counted.maps, 1u);
+  EXPECT_EQ(client.counted.unmaps, 1u);
+  client.bits = 61;
+  EXPECT_TRUE(by_host_bridge.map(client, *region));
+  EXPECT_TRUE(region->revoke());  // nobody is waited for
+}
+
 }  // namespace
 }  // namespace barter::peer

@@ -70,6 +70,7 @@ class Client final : public Importer {
   explicit Client(Bdf function, bool iommu = false) : counted(iommu), function_(function) {}
   [[nodiscard]] Bdf function() const override { return function_; }
   [[nodiscard]] DmaDomain& domain() override { return counted; }
+  [[nodiscard]] unsigned address_bits() const override { return bits; }
   void invalidate(MappingId) override {
     ++told;
     if (on_told) on_told();
@@ -80,6 +81,7 @@ class Client final : public Importer {
   }
 
   CountingDomain counted;
+  unsigned bits = 64;  // of its addresses
   std::function<void()> on_told;
   std::atomic<std::uint64_t> told = 0;
   std::atomic<std::uint64_t> isolated = 0;

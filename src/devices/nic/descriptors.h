@@ -61,7 +61,7 @@ struct Segment {
   std::uint64_t bytes = 0;
 };
 static_assert(sizeof(Segment) == 16);
-inline constexpr std::uint64_t kMaxSegmentBytes = 0xffffffff;
+inline constexpr unsigned kSegmentBits = 32;  // of its bytes
 
 struct Key : base::Register<Key, 0, std::uint32_t> {
   static constexpr Bits<31, 16, std::uint16_t> number{};

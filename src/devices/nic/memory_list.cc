@@ -24,8 +24,8 @@ CommandStatus MemoryList::load(fabric::Requester& requester, const Descriptor& d
     return CommandStatus::list_unreadable;
   std::uint64_t rest = descriptor.bytes;
   for (const Segment& segment : list) {
-    // Past the 32 bits there are reserved ones.
-    if (segment.bytes > kMaxSegmentBytes || segment.bytes > rest || !can_be(segment))
+    // Past its bits there are reserved ones.
+    if (segment.bytes >> kSegmentBits != 0 || segment.bytes > rest || !can_be(segment))
       return CommandStatus::invalid_list;
     rest -= segment.bytes;
   }

@@ -41,9 +41,9 @@ class TestHost final : public ring_device::TestHost<Command> {
                                                                    .taken = 0x20}) {}
 
   // Each channel has rings of its own, of 128 entries at most, unlike the one channel of the base.
-  static constexpr std::uint64_t ring(unsigned channel) { return kBase + 0x20000 + channel * 0x4000; }
+  static constexpr std::uint64_t ring(unsigned channel) { return kBase + 0x20000 + channel * std::uint64_t{0x4000}; }
   static constexpr std::uint64_t completions(unsigned channel) { return ring(channel) + 0x3000; }
-  static constexpr std::uint64_t registers(unsigned channel) { return 0x1000 + channel * 0x40; }
+  static constexpr std::uint64_t registers(unsigned channel) { return 0x1000 + channel * std::uint64_t{0x40}; }
 
   void enable() {
     set(0x18, 1);

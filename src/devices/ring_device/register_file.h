@@ -1,4 +1,4 @@
-// The registers that the host reads and writes, as far as both devices have them. Any thread may; the device's step is told by
+// The registers that the host reads and writes, as far as all devices with rings have them. Any thread may; the device's step is told by
 // attention() and takes what the host wants with the take_... functions. A device's own RegisterFile derives from it and has the rest.
 #pragma once
 #include <atomic>

@@ -2,8 +2,10 @@
 #include <utility>
 
 #include "barter/units.hpp"
+#include "carrier.h"
 #include "devices/accelerator/accelerator.h"
 #include "devices/dma_engine/dma_engine.h"
+#include "devices/nic/nic.h"
 #include "devices/nvme/backing.h"
 #include "devices/nvme/controller.h"
 #include "machine/wire_route.h"
@@ -30,7 +32,8 @@ struct UnitPlan {
 };
 constexpr UnitPlan kUnits[] = {{"nvme0", UnitKind::drive, true},      {"nvme1", UnitKind::drive, true},
                                {"nvme2", UnitKind::drive, false},     {"gpu0", UnitKind::accelerator, true},
-                               {"gpu1", UnitKind::accelerator, true}, {"dma0", UnitKind::dma_engine, false}};
+                               {"gpu1", UnitKind::accelerator, true}, {"dma0", UnitKind::dma_engine, false},
+                               {"nic0", UnitKind::nic, false}};
 
 topology::PortDescription port(std::string name, const Layout& layout) {
   topology::PortDescription made{.name = std::move(name), .vendor_id = 0x1b36, .device_id = 0x000c};
@@ -58,7 +61,7 @@ topology::Description describe(const Layout& layout) {
   machine.iommu = layout.iommu ? IommuMode::translate : IommuMode::off;
   machine.root_complexes = {
       {.name = "rc0", .host_bridge_device = 0x2020, .turns_reads = layout.turns, .turns_writes = layout.turns}};
-  const std::size_t count = std::size(kUnits) + 1;
+  const std::size_t count = std::size(kUnits) + 2;
   if (layout.one_switch) {
     machine.root_ports = {{port("rp0", {}), "rc0"}};
     machine.switches = {{.name = "sw0", .below = "rp0", .upstream = port("sw0", {}), .downstream = {}}};
@@ -70,7 +73,8 @@ topology::Description describe(const Layout& layout) {
     else
       machine.root_ports.push_back({port(name, layout), "rc0"});
     const bool is_unit = index < std::size(kUnits);
-    machine.functions.push_back(function(is_unit ? kUnits[index].name : kWatch, name, is_unit && layout.ats));
+    const char* const other = index == std::size(kUnits) ? kFar : kWatch;
+    machine.functions.push_back(function(is_unit ? kUnits[index].name : other, name, is_unit && layout.ats));
   }
   return machine;
 }
@@ -138,6 +142,15 @@ Result<void> World::plug(const std::string& name, UnitKind kind, bool has_memory
     unit.model = device->get();
     return fabric_->plug(name, std::move(*device));
   }
+  if (kind == UnitKind::nic) {
+    auto device = devices::nic::create_nic({.pairs = 1, .bytes_per_step = std::uint64_t{1} << (9 + below(3))});
+    auto far = devices::nic::create_nic({.pairs = 1});
+    if (!device || !far) return fail(device ? far.error() : device.error());
+    if (auto joined = devices::nic::join(**device, **far); !joined) return joined;
+    if (auto plugged = fabric_->plug(kFar, std::move(*far)); !plugged) return plugged;
+    unit.model = device->get();
+    return fabric_->plug(name, std::move(*device));
+  }
   if (kind == UnitKind::accelerator) {
     auto device = devices::accelerator::create_accelerator({.memory_bytes = kAcceleratorBytes,
                                                             .links = 1,
@@ -199,6 +212,7 @@ Result<void> World::build() {
     return machine::wire_route(topology, client, provider);
   });
   if (auto added = exchange_->add(links_); !added) return added;
+  if (auto started = start_far(); !started) return started;
   for (std::uint32_t unit = 0; unit < units_.size(); ++unit) bring_up(unit);
   return layout_.managed ? make_managed() : Result<void>{};
 }

@@ -139,7 +139,10 @@ Outcome World::map_pages() {
     say("({})", name_of(mapped.error().code));
     return Outcome::refused;
   }
-  drop_hold(hold);
+  const Unit& unit = units_[*importer];
+  if (unit.importer->was_isolated()) blame(fmt::format("{} was cut off from all memory, and got pages", unit.name));
+  if (unit.cut_off != 0) blame(fmt::format("{} was late, and got pages", unit.name));
+  drop_hold(hold);  // an importer that ignores even that may be cut off for it
   hold.unit = *importer;
   hold.access = options.access;
   hold.handle.emplace(std::move(*mapped));
@@ -160,8 +163,6 @@ void World::hold_part(ManagedHold& hold, const ManagedPart& part) {
   const ManagedPage& start = pages_[first];
   if (part.is_direct == (start.place == managed_place_)) blame("managed memory was mapped where its pages are not");
   if (part.is_direct && part.mapping.hold() == Hold::pinned) blame("pages of a device were pinned");
-  if (unit.importer->was_isolated()) blame(fmt::format("{} was cut off from all memory, and got pages", unit.name));
-  if (unit.cut_off != 0) blame(fmt::format("{} was late, and got pages", unit.name));
   auto lease = part.mapping.lease();
   if (!lease) return blame("a new mapping of managed memory gives no lease: " + lease.error().message());
   HeldPart held{.serial = ++serial_,

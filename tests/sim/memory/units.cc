@@ -4,6 +4,7 @@
 #include "drivers/accelerator/accelerator.h"
 #include "machine/accelerator_endpoint.h"
 #include "machine/dma_engine_unit.h"
+#include "machine/nic_unit.h"
 #include "machine/nvme_endpoint.h"
 #include "world.h"
 
@@ -34,7 +35,8 @@ std::optional<std::uint32_t> World::some_unit(const std::function<bool(const Uni
 
 std::optional<Local> World::local_of(const Unit& unit) const {
   if (unit.kind == UnitKind::drive) return Local{*unit.media, {0, places_[*unit.media].cells()}};
-  if (unit.kind == UnitKind::dma_engine) return Local{unit.host, {0, places_[unit.host].cells()}};
+  if (unit.kind == UnitKind::dma_engine || unit.kind == UnitKind::nic)
+    return Local{unit.host, {0, places_[unit.host].cells()}};
   if (!unit.home) return std::nullopt;
   return Local{*unit.memory,
                {static_cast<std::uint32_t>(unit.home->range().offset / kCellBytes), kHomeBytes / kCellBytes}};
@@ -42,12 +44,24 @@ std::optional<Local> World::local_of(const Unit& unit) const {
 
 End World::own_end(const Unit& unit, Cells cells) const {
   DmaSegment at;
-  if (unit.kind == UnitKind::dma_engine) at = {unit.buffer.address() + cells.offset(), cells.bytes()};
+  if (unit.kind == UnitKind::dma_engine || unit.kind == UnitKind::nic)
+    at = {unit.buffer.address() + cells.offset(), cells.bytes()};
   return {.place = local_of(unit)->place, .cells = cells, .at = at, .lease = {}, .id = {}};
 }
 
 bool World::is_guarded(Route route) const {
   return route == Route::link || (layout_.iommu && (layout_.ats || route != Route::bus_address));
+}
+
+// The NIC at the other end of a wire is nobody's unit: nobody pulls it out, and its own memory is the other NIC's buffer alone.
+Result<void> World::start_far() {
+  auto function = fabric_->function(fabric_->find(kFar).value());
+  if (!function) return fail(function.error());
+  const Duration timeout = command_timeout(layout_);
+  auto far = drivers::nic::Nic::create(std::move(*function), {.ready_timeout = timeout, .command_timeout = timeout});
+  if (!far) return fail(far.error());
+  far_ = std::move(*far);
+  return {};
 }
 
 // Brings the device's driver up and makes both known. Nothing half-done is left when it fails.
@@ -72,24 +86,30 @@ Result<void> World::start(std::uint32_t index) {
   if (!function) return fail(function.error());
   peer::DmaDomain& domain = fabric_->domain(unit.bdf);
   const Duration timeout = command_timeout(layout_);
-  auto up = unit.kind == UnitKind::drive
-                ? machine::bring_up(*unit.device, machine::NvmeDrive{.function = std::move(*function),
-                                                                     .domain = domain,
-                                                                     .reserve = {},
-                                                                     .options = {.ready_timeout = timeout,
-                                                                                 .command_timeout = timeout,
-                                                                                 .shutdown_timeout = timeout}})
-            : unit.kind == UnitKind::dma_engine
-                ? machine::bring_up(*unit.device, machine::DmaEngineParts{.function = std::move(*function),
-                                                                          .domain = domain,
-                                                                          .options = {.ready_timeout = timeout,
-                                                                                      .command_timeout = timeout}})
-                : machine::bring_up(*unit.device, machine::AcceleratorParts{.function = std::move(*function),
-                                                                            .domain = domain,
-                                                                            .options = {.ready_timeout = timeout,
-                                                                                        .command_timeout = timeout}});
+  auto up =
+      unit.kind == UnitKind::drive
+          ? machine::bring_up(*unit.device, machine::NvmeDrive{.function = std::move(*function),
+                                                               .domain = domain,
+                                                               .reserve = {},
+                                                               .options = {.ready_timeout = timeout,
+                                                                           .command_timeout = timeout,
+                                                                           .shutdown_timeout = timeout}})
+      : unit.kind == UnitKind::nic
+          ? machine::bring_up(*unit.device,
+                              machine::NicParts{.function = std::move(*function),
+                                                .domain = domain,
+                                                .options = {.ready_timeout = timeout, .command_timeout = timeout}})
+      : unit.kind == UnitKind::dma_engine
+          ? machine::bring_up(*unit.device, machine::DmaEngineParts{.function = std::move(*function),
+                                                                    .domain = domain,
+                                                                    .options = {.ready_timeout = timeout,
+                                                                                .command_timeout = timeout}})
+          : machine::bring_up(*unit.device, machine::AcceleratorParts{
+                                                .function = std::move(*function),
+                                                .domain = domain,
+                                                .options = {.ready_timeout = timeout, .command_timeout = timeout}});
   if (!up) return up;
-  auto carrier = Carrier::open(*unit.device, kQueueDepth);
+  auto carrier = Carrier::open(*unit.device, kQueueDepth, *far_);
   if (!carrier) return fail(carrier.error());
   unit.carrier = std::move(*carrier);
   auto buffer = unit.carrier->allocate(kCellsInBuffer * kCellBytes);

@@ -76,6 +76,7 @@ class World {
   [[nodiscard]] Duration some_deadline();
 
   // units.cc
+  [[nodiscard]] Result<void> start_far();
   void bring_up(std::uint32_t unit);
   [[nodiscard]] Result<void> start(std::uint32_t unit);
   void take_down(std::uint32_t unit);
@@ -273,6 +274,7 @@ class World {
 
   std::vector<Place> places_;
   std::unique_ptr<fabric::Fabric> fabric_;
+  std::unique_ptr<drivers::nic::Nic> far_;  // at the other end of the NIC's wire
   std::vector<Unit> units_;
   WatchedClock clock_;
   Links links_;

@@ -34,17 +34,8 @@ class Ring {
     std::uint64_t result = 0;
     std::uint8_t status = 0;
   };
-<<<<<<< HEAD
-  void complete(DescriptorDword0 descriptor, End end) {
-    post(descriptor, end, descriptor.get(DescriptorDword0::interrupt));
-  }
-  // A completion that could not be written, because the function might not make requests just then, is written before all else.
-  // False: it can't be now.
-  [[nodiscard]] bool catch_up();
-=======
   // Written later, before the next descriptor is taken, if the bus may not be mastered now.
   void complete(DescriptorDword0 descriptor, End end);
->>>>>>> nic-model
   // Something to tell about a command that has not ended. False: there is no room for this and for its completion.
   [[nodiscard]] bool tell(DescriptorDword0 descriptor, End what);
 
@@ -53,14 +44,9 @@ class Ring {
   [[nodiscard]] bool has_room(std::uint32_t completions, std::uint32_t taken) const {
     return (taken + entries_ - completion_tail_ - 1) % entries_ >= completions;
   }
-<<<<<<< HEAD
-  void post(DescriptorDword0 descriptor, End end, bool interrupt);
-  void write(const CompletionEntry& entry, bool interrupt);
-=======
   [[nodiscard]] CompletionEntry make_entry(DescriptorDword0 descriptor, End end) const;
   // False: the bus may not be mastered now.
   [[nodiscard]] bool post(const CompletionEntry& entry, bool interrupt);
->>>>>>> nic-model
 
   const std::uint32_t number_;
   RegisterFile& registers_;
@@ -73,19 +59,11 @@ class Ring {
   std::uint32_t head_ = 0;             // of the descriptors
   std::uint32_t completion_tail_ = 0;  // where the next completion goes
   bool phase_ = true;
-<<<<<<< HEAD
-  struct Kept {
-    CompletionEntry entry;
-    bool interrupt = false;
-  };
-  std::optional<Kept> kept_;  // for catch_up()
-=======
   struct Late {
     CompletionEntry entry;
     bool interrupt = false;
   };
   std::optional<Late> late_;  // what complete() could not write
->>>>>>> nic-model
 };
 
 }  // namespace barter::devices::ring_device

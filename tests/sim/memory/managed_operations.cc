@@ -157,7 +157,6 @@ Outcome World::map_pages() {
 }
 
 void World::hold_part(ManagedHold& hold, const ManagedPart& part) {
-  const Unit& unit = units_[hold.unit];
   const std::uint64_t first = part.range.offset / peer::kPageBytes;
   const std::uint64_t last = (part.range.offset + part.range.bytes - 1) / peer::kPageBytes;
   const ManagedPage& start = pages_[first];

@@ -71,7 +71,6 @@ class Channel {
     std::uint64_t budget_bytes = bytes_per_step_;
     bool has_worked = false;
     has_found_nothing_ = false;
-    if (ring_.is_running() && !ring_.catch_up()) return false;
     for (std::uint32_t commands = 0; commands < kMaxCommandsPerStep && budget_bytes != 0 && ring_.is_running();
          ++commands) {
       const bool has_more = has_job_ && waiting_ == Waiting::no;

@@ -33,7 +33,6 @@ std::optional<ChannelSettings> Ring::follow(bool device_is_ready) {
   entries_ = 1u << wanted.ring_log2;
   head_ = completion_tail_ = 0;
   phase_ = true;
-  kept_.reset();
   return wanted;
 }
 
@@ -64,7 +63,7 @@ Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into, std::uint
          fmt::format("TAIL is {} and {} {} in a ring of {}", tail, registers_.layout().taken_name, taken, entries_));
     return Fetched::trouble;
   }
-  if (kept_ || tail == head_ || !has_room(completions, taken)) return Fetched::nothing;
+  if (tail == head_ || !has_room(completions, taken)) return Fetched::nothing;
   if (requester_->read({settings_.ring_base + std::uint64_t{head_} * kDescriptorBytes}, into) !=
       Completion::successful) {
     // No mistake of the host, if the device has just been pulled out or may make no requests any more.
@@ -76,20 +75,12 @@ Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into, std::uint
   return Fetched::descriptor;
 }
 
-bool Ring::catch_up() {
-  if (kept_) {
-    const Kept kept = *std::exchange(kept_, std::nullopt);
-    write(kept.entry, kept.interrupt);
-  }
-  return !kept_;
-}
-
 bool Ring::tell(DescriptorDword0 descriptor, End what) {
   const std::uint32_t taken = registers_.taken(number_);
   if (taken >= entries_)
     fail(Cause::index_past_ring,
          fmt::format("{} is {} in a ring of {}", registers_.layout().taken_name, taken, entries_));
-  if (!is_running() || kept_ || !has_room(2, taken)) return false;
+  if (!is_running() || !has_room(2, taken)) return false;
   post(descriptor, what, true);
   return true;
 }
@@ -105,17 +96,10 @@ void Ring::post(DescriptorDword0 descriptor, End end, bool interrupt) {
                     .with(CompletionDword3::status, end.status)
                     .with(CompletionDword3::id, descriptor.get(DescriptorDword0::id)),
   };
-  write(entry, interrupt);
-}
-
-void Ring::write(const CompletionEntry& entry, bool interrupt) {
   // docs/memory-order.md, rule 3: 16 bytes are published by their last word.
   const std::uint64_t at = settings_.completion_base + std::uint64_t{completion_tail_} * sizeof entry;
   if (requester_->write({at}, std::as_bytes(std::span(&entry, 1))) != Completion::successful) {
-    if (!requester_->may_master()) {
-      kept_ = Kept{.entry = entry, .interrupt = interrupt};
-      return;
-    }
+    if (!requester_->may_master()) return;
     return fail(Cause::completion_unwritable, "its completion can't be written");
   }
   if (++completion_tail_ == entries_) {

@@ -37,9 +37,6 @@ class Ring {
   void complete(DescriptorDword0 descriptor, End end) {
     post(descriptor, end, descriptor.get(DescriptorDword0::interrupt));
   }
-  // A completion that could not be written, because the function might not make requests just then, is written before all else.
-  // False: it can't be now.
-  [[nodiscard]] bool catch_up();
   // Something to tell about a command that has not ended. False: there is no room for this and for its completion.
   [[nodiscard]] bool tell(DescriptorDword0 descriptor, End what);
 
@@ -49,7 +46,6 @@ class Ring {
     return (taken + entries_ - completion_tail_ - 1) % entries_ >= completions;
   }
   void post(DescriptorDword0 descriptor, End end, bool interrupt);
-  void write(const CompletionEntry& entry, bool interrupt);
 
   const std::uint32_t number_;
   RegisterFile& registers_;
@@ -62,11 +58,6 @@ class Ring {
   std::uint32_t head_ = 0;             // of the descriptors
   std::uint32_t completion_tail_ = 0;  // where the next completion goes
   bool phase_ = true;
-  struct Kept {
-    CompletionEntry entry;
-    bool interrupt = false;
-  };
-  std::optional<Kept> kept_;  // for catch_up()
 };
 
 }  // namespace barter::devices::ring_device

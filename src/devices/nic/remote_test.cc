@@ -348,23 +348,58 @@ TEST_F(NicRemoteInSlices, AnEndThatIsNoMoreIsADownWire) {
   EXPECT_FALSE(here_.has(1));
 }
 
-// Bus mastering may end in the middle of a step, when the registers of the device were looked at.
-TEST_F(NicRemoteInSlices, BusMasteringThatEndsInMidStepIsADownWireToo) {
-  for (const bool is_sender : {true, false}) {
-    there_.push(1, {.word = kReceive, .address = kData, .bytes = kMiB});
-    here_.push(0, {.word = kSend, .address = kData, .bytes = kMiB});
-    const std::uint64_t before = there_.moved(1);
-    while (there_.moved(1) < before + 300'000) (void)here_.device->step(), (void)there_.device->step();
-    TestHost& host = is_sender ? here_ : there_;
-    host.in_mid_step = [&host] { host.may_master_now = false; };
-    (void)host.device->step();
-    host.in_mid_step = nullptr;
-    nics_.run();
-    EXPECT_EQ(is_sender ? there_.take(1).status() : here_.take(0).status(), 7u);
-    host.may_master_now = true;
-    nics_.run();
-    EXPECT_EQ(is_sender ? here_.take(0).status() : there_.take(1).status(), 7u);
+// Bus mastering may end in the middle of a step. What ends by that is told once it is back.
+TEST_F(NicRemote, BusMasteringThatEndsInMidStepIsADownWireToo) {
+  const std::uint32_t key = region(kData, kMiB);
+  for (const std::uint32_t word : {kSend, kRead, kWrite})
+    for (TestHost* const host : {&here_, &there_}) {
+      SCOPED_TRACE(std::to_string(word) + (host == &here_ ? " here" : " there"));
+      if (word == kSend) there_.push(1, {.word = kReceive, .address = kData, .bytes = kMiB});
+      here_.push(0, {.word = word, .address = kData, .bytes = kMiB, .key = word == kSend ? 0 : key});
+      host->lose_bus_in(7);
+      nics_.run();
+      EXPECT_FALSE(host->may_master_now);
+      TestHost& other = host == &here_ ? there_ : here_;
+      if (&other == &here_ || word == kSend) {
+        EXPECT_EQ((&other == &here_ ? here_.take(0) : there_.take(1)).status(), 7u);
+      }
+      EXPECT_FALSE(here_.has(0) || there_.has(1));
+      host->may_master_now = true;
+      nics_.run();
+      if (host == &here_ || word == kSend) {
+        EXPECT_EQ((host == &here_ ? here_.take(0) : there_.take(1)).status(), 7u);
+      }
+      EXPECT_EQ(access(kRead, key, 0, 8), 0u);
+    }
+}
+
+// When all bytes are where they should be, and told so, the end that sent them learns that too.
+TEST_F(NicRemote, WhatIsDoneAtTheOtherEndIsDone) {
+  there_.push(1, {.word = kReceive, .address = kData, .bytes = 8});
+  here_.push(0, {.word = kSend, .address = kData, .bytes = 8});
+  for (int step = 0; !there_.has(1); ++step) {
+    ASSERT_LT(step, 100);
+    (void)(step % 2 == 0 ? here_ : there_).device->step();
   }
+  there_.device->reset();
+  EXPECT_FALSE(here_.has(0));
+  nics_.run();
+  EXPECT_EQ(here_.take(0).status(), 0u);
+  // But what has not come across is not done, though the other end has nothing left to do.
+  there_.enable();
+  there_.open(0);
+  const std::uint32_t key = region(kData, 8);
+  const std::uint64_t before = there_.get(0x30);
+  here_.push(0, {.word = kRead, .address = kData, .bytes = 8, .key = key});
+  for (int step = 0; there_.get(0x30) == before; ++step) {
+    ASSERT_LT(step, 100);
+    (void)(step % 2 == 0 ? here_ : there_).device->step();
+  }
+  there_.device->reset();
+  nics_.run();
+  const auto answer = here_.take(0);
+  EXPECT_EQ(answer.status(), 7u);
+  EXPECT_EQ(answer.result, 0u);
 }
 
 TEST(NicAlone, KnowsKeysButHasNoOtherEnd) {

@@ -96,7 +96,22 @@ class TestHost final : public ring_device::TestHost<Command> {
       to[index] = static_cast<std::byte>(index * 7 + index / 251 + index / 65536 + salt);
   }
 
+  // Bus mastering ends in the middle of a step, at so many more accesses to the data. 0: it does not.
+  void lose_bus_in(int accesses) { accesses_left_ = accesses; }
+  fabric::Completion read(DmaAddress from, std::span<std::byte> into) override {
+    return may_access(from) ? Base::read(from, into) : fabric::Completion::unsupported_request;
+  }
+  fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
+    return may_access(to) ? Base::write(to, from) : fabric::Completion::unsupported_request;
+  }
+
  private:
+  using Base = ring_device::TestHost<Command>;
+  bool may_access(DmaAddress at) {
+    if (at.value >= kData && accesses_left_ != 0 && --accesses_left_ == 0) may_master_now = false;
+    return may_master_now;
+  }
+  int accesses_left_ = 0;
   struct Queue {
     std::uint32_t entries = 8, tail = 0, head = 0;
     bool phase = true;

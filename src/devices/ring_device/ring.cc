@@ -33,6 +33,7 @@ std::optional<ChannelSettings> Ring::follow(bool device_is_ready) {
   entries_ = 1u << wanted.ring_log2;
   head_ = completion_tail_ = 0;
   phase_ = true;
+  late_.reset();
   return wanted;
 }
 
@@ -63,7 +64,9 @@ Ring::Fetched Ring::fetch(std::span<std::byte, kDescriptorBytes> into, std::uint
          fmt::format("TAIL is {} and {} {} in a ring of {}", tail, registers_.layout().taken_name, taken, entries_));
     return Fetched::trouble;
   }
-  if (tail == head_ || !has_room(completions, taken)) return Fetched::nothing;
+  if (late_ && post(late_->entry, late_->interrupt)) late_.reset();
+  if (!is_running()) return Fetched::trouble;
+  if (late_ || tail == head_ || !has_room(completions, taken)) return Fetched::nothing;
   if (requester_->read({settings_.ring_base + std::uint64_t{head_} * kDescriptorBytes}, into) !=
       Completion::successful) {
     // No mistake of the host, if the device has just been pulled out or may make no requests any more.
@@ -81,12 +84,17 @@ bool Ring::tell(DescriptorDword0 descriptor, End what) {
     fail(Cause::index_past_ring,
          fmt::format("{} is {} in a ring of {}", registers_.layout().taken_name, taken, entries_));
   if (!is_running() || !has_room(2, taken)) return false;
-  post(descriptor, what, true);
-  return true;
+  return post(make_entry(descriptor, what), true);
 }
 
-void Ring::post(DescriptorDword0 descriptor, End end, bool interrupt) {
-  const CompletionEntry entry{
+void Ring::complete(DescriptorDword0 descriptor, End end) {
+  const CompletionEntry entry = make_entry(descriptor, end);
+  const bool interrupt = descriptor.get(DescriptorDword0::interrupt);
+  if (!post(entry, interrupt)) late_ = {.entry = entry, .interrupt = interrupt};
+}
+
+CompletionEntry Ring::make_entry(DescriptorDword0 descriptor, End end) const {
+  return {
       .result = end.result,
       .dword2 = CompletionDword2{}
                     .with(CompletionDword2::channel, static_cast<std::uint16_t>(number_))
@@ -96,17 +104,22 @@ void Ring::post(DescriptorDword0 descriptor, End end, bool interrupt) {
                     .with(CompletionDword3::status, end.status)
                     .with(CompletionDword3::id, descriptor.get(DescriptorDword0::id)),
   };
+}
+
+bool Ring::post(const CompletionEntry& entry, bool interrupt) {
   // docs/memory-order.md, rule 3: 16 bytes are published by their last word.
   const std::uint64_t at = settings_.completion_base + std::uint64_t{completion_tail_} * sizeof entry;
   if (requester_->write({at}, std::as_bytes(std::span(&entry, 1))) != Completion::successful) {
-    if (!requester_->may_master()) return;
-    return fail(Cause::completion_unwritable, "its completion can't be written");
+    if (!requester_->may_master()) return false;
+    fail(Cause::completion_unwritable, "its completion can't be written");
+    return true;
   }
   if (++completion_tail_ == entries_) {
     completion_tail_ = 0;
     phase_ = !phase_;
   }
   if (interrupt) requester_->interrupt(number_);
+  return true;
 }
 
 }  // namespace barter::devices::ring_device

@@ -34,9 +34,8 @@ class Ring {
     std::uint64_t result = 0;
     std::uint8_t status = 0;
   };
-  void complete(DescriptorDword0 descriptor, End end) {
-    post(descriptor, end, descriptor.get(DescriptorDword0::interrupt));
-  }
+  // Written later, before the next descriptor is taken, if the bus may not be mastered now.
+  void complete(DescriptorDword0 descriptor, End end);
   // Something to tell about a command that has not ended. False: there is no room for this and for its completion.
   [[nodiscard]] bool tell(DescriptorDword0 descriptor, End what);
 
@@ -45,7 +44,9 @@ class Ring {
   [[nodiscard]] bool has_room(std::uint32_t completions, std::uint32_t taken) const {
     return (taken + entries_ - completion_tail_ - 1) % entries_ >= completions;
   }
-  void post(DescriptorDword0 descriptor, End end, bool interrupt);
+  [[nodiscard]] CompletionEntry make_entry(DescriptorDword0 descriptor, End end) const;
+  // False: the bus may not be mastered now.
+  [[nodiscard]] bool post(const CompletionEntry& entry, bool interrupt);
 
   const std::uint32_t number_;
   RegisterFile& registers_;
@@ -58,6 +59,11 @@ class Ring {
   std::uint32_t head_ = 0;             // of the descriptors
   std::uint32_t completion_tail_ = 0;  // where the next completion goes
   bool phase_ = true;
+  struct Late {
+    CompletionEntry entry;
+    bool interrupt = false;
+  };
+  std::optional<Late> late_;  // what complete() could not write
 };
 
 }  // namespace barter::devices::ring_device

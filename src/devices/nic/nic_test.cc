@@ -273,6 +273,25 @@ TEST(NicModel, AMessageThatFindsNoReceiveEndsAtOnce) {
   EXPECT_THAT(nics.there.device->violations(), IsEmpty());
 }
 
+// The receive, and then the message, come when the channel has had its turn in a step, and the responder has not.
+TEST(NicModel, AReceiveThatWasThereBeforeIsFound) {
+  TestPair nics;
+  nics.there.open(2);
+  for (int round = 0; round < 8; ++round) {  // so that each channel is once the first of a step
+    nics.there.push(2, {});
+    nics.there.at_next_write = [&] {
+      nics.there.push(1, {.word = kReceive, .address = kData, .bytes = 8});
+      nics.here.push(0, {.word = kSend, .address = kData, .bytes = 8});
+      (void)nics.here.device->step();
+    };
+    (void)nics.there.device->step();
+    nics.run();
+    EXPECT_EQ(nics.there.take(2).status(), 0u);
+    EXPECT_EQ(nics.here.take(0).status(), 0u) << round;
+    EXPECT_EQ(nics.there.take(1).status(), 0u);
+  }
+}
+
 TEST(NicModel, AMessageThatIsTooLongEndsBoth) {
   TestPair nics;
   nics.there.push(1, {.word = kReceive, .address = kData, .bytes = 99});

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <initializer_list>
 #include <span>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -102,8 +104,11 @@ class TestHost final : public ring_device::TestHost<Command> {
     return may_access(from) ? Base::read(from, into) : fabric::Completion::unsupported_request;
   }
   fabric::Completion write(DmaAddress to, std::span<const std::byte> from) override {
+    if (const auto act = std::exchange(at_next_write, nullptr)) act();
     return may_access(to) ? Base::write(to, from) : fabric::Completion::unsupported_request;
   }
+
+  std::function<void()> at_next_write;
 
  private:
   using Base = ring_device::TestHost<Command>;

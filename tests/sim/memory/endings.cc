@@ -43,6 +43,8 @@ void World::poll(std::uint32_t index) {
                         unit.carrier->describe(results[at].status)));
     ++(results[at].ok() ? tally_.transfers_done : tally_.transfers_failed);
     if (is_by_link(transfer)) ++(results[at].ok() ? tally_.done_by_link : tally_.failed_by_link);
+    if (units_[transfer.unit].kind == machine::UnitKind::nic)
+      ++(transfer.is_cut_off() ? tally_.cut_off_by_nic : results[at].ok() ? tally_.done_by_nic : tally_.failed_by_nic);
     finish(transfer, results[at].ok());
   }
 }

@@ -33,7 +33,7 @@ TEST(Simulation, TheSameSeedPrintsTheSame) {
 
 // One run that is long enough for everything to happen in it.
 const Tally& long_run() {
-  static const Findings kFindings = simulate({.seed = 5, .steps = 120'000}, [](std::string_view) {});
+  static const Findings kFindings = simulate({.seed = 7, .steps = 120'000}, [](std::string_view) {});
   EXPECT_FALSE(kFindings.violation) << *kFindings.violation;
   return kFindings.tally;
 }
@@ -87,6 +87,13 @@ TEST(Simulation, AcceleratorsReachEachOtherByLinksThatBreak) {
   EXPECT_GT(tally.cut_off_by_link, 3u);
   EXPECT_GT(tally.rogues_by_link, 0u);
   EXPECT_GT(tally.in_flight_by_broken_wire, 5u);
+}
+
+TEST(Simulation, TheNicTakesPart) {
+  const Tally& tally = long_run();
+  EXPECT_GT(tally.done_by_nic, 500u);
+  EXPECT_GT(tally.failed_by_nic, 20u);
+  EXPECT_GT(tally.cut_off_by_nic, 20u);
 }
 
 TEST(Simulation, PagesMoveAreTouchedAndLost) {

@@ -92,6 +92,8 @@ std::string Tally::text_of_operations() const {
       "with {} transfers in flight\n",
       mapped_by_link, done_by_link, failed_by_link, cut_off_by_link, rogues_by_link, wire_breaks,
       in_flight_by_broken_wire);
+  text +=
+      fmt::format("by the NIC: {} transfers done, {} failed, {} cut off\n", done_by_nic, failed_by_nic, cut_off_by_nic);
   text += fmt::format(
       "managed pages: {} to devices, {} to the host, {} lost; {} moves refused by pins; mapped in devices {}, in the "
       "host {}; {} transfers of both\n",

@@ -96,6 +96,9 @@ struct Tally {
   std::uint64_t failed_by_link = 0;
   std::uint64_t cut_off_by_link = 0;
   std::uint64_t rogues_by_link = 0;
+  std::uint64_t done_by_nic = 0;
+  std::uint64_t failed_by_nic = 0;
+  std::uint64_t cut_off_by_nic = 0;
   std::uint64_t wire_breaks = 0;
   std::uint64_t in_flight_by_broken_wire = 0;
   // Managed memory, in pages.

@@ -51,7 +51,7 @@ class MappingTest : public testing::Test {
 TEST_F(MappingTest, LeasesWriteOneLineOfTheirOwnMappingAndNothingElse) {
   const Mapping mine = map(first_);
   const Mapping theirs = map(second_);  // the next place in the table
-  ASSERT_TRUE(mine.lease());  // the first leaves the number of its thread behind
+  ASSERT_TRUE(mine.lease());            // the first leaves the number of its thread behind
   const Bytes mine_before = bytes_of(mine);
   const Bytes theirs_before = bytes_of(theirs);
   {

@@ -13,7 +13,7 @@ bool membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0) == 
 
 namespace detail {
 
-const bool heavy_fence_reaches_all_threads = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+const bool kHeavyFenceReachesAllThreads = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 
 // The builtin, because ThreadSanitizer knows no std::atomic_thread_fence.
 void full_fence() { __sync_synchronize(); }
@@ -21,7 +21,7 @@ void full_fence() { __sync_synchronize(); }
 }  // namespace detail
 
 void heavy_fence() {
-  if (!detail::heavy_fence_reaches_all_threads || !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) detail::full_fence();
+  if (!detail::kHeavyFenceReachesAllThreads || !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) detail::full_fence();
 }
 
 }  // namespace barter::base

@@ -9,12 +9,12 @@
 namespace barter::base {
 
 namespace detail {
-extern const bool heavy_fence_reaches_all_threads;
+extern const bool kHeavyFenceReachesAllThreads;
 void full_fence();
 }  // namespace detail
 
 inline void light_fence() {
-  if (detail::heavy_fence_reaches_all_threads) [[likely]]
+  if (detail::kHeavyFenceReachesAllThreads) [[likely]]
     std::atomic_signal_fence(std::memory_order_seq_cst);
   else
     detail::full_fence();

@@ -60,7 +60,8 @@ class TestHost final : public ring_device::TestHost<Command> {
     (void)device->step();
     EXPECT_EQ(get(registers(channel) + 0x18), 1u);
     queues_[channel] = {.entries = 1u << ring_log2};
-    std::memset(bytes(completions(channel), 16 << ring_log2).data(), 0, 16 << ring_log2);
+    const std::size_t ring_bytes = std::size_t{16} << ring_log2;
+    std::memset(bytes(completions(channel), ring_bytes).data(), 0, ring_bytes);
   }
   void close(unsigned channel) {
     set(registers(channel) + 0x14, 0);

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -43,6 +44,7 @@ class FakeLink final : public Interconnect {
   }
   [[nodiscard]] Result<LinkAddress> open(const Way& way) override {
     if (const auto call = std::exchange(on_open, {})) call();
+    const std::scoped_lock lock(mutex_);
     if (places == ways.size() || breaks_down)
       return fail({.code = breaks_down ? ErrorCode::no_route : ErrorCode::exhausted, .why = "no place is left"});
     const LinkAddress address{kLinkAddresses + way.range.offset};
@@ -51,6 +53,7 @@ class FakeLink final : public Interconnect {
   }
   [[nodiscard]] Result<void> close(const Way& way, LinkAddress address) override {
     if (stuck) return fail({.code = ErrorCode::device_failed, .why = "the guard does not answer"});
+    const std::scoped_lock lock(mutex_);
     const auto found = ways.find(address);
     EXPECT_TRUE(found != ways.end() && found->second.range == way.range && found->second.access == way.access);
     if (found != ways.end()) ways.erase(found);
@@ -61,6 +64,9 @@ class FakeLink final : public Interconnect {
   std::size_t places = 16;
   std::function<void()> on_open;
   std::multimap<LinkAddress, Way> ways;
+
+ private:
+  std::mutex mutex_;  // while several threads use it
 };
 
 class Owned final : public OwnedExporter {
@@ -108,12 +114,19 @@ class PlacingClient final : public DrivenImporter {
       return fail({.code = ErrorCode::unsupported, .why = "no address was chosen"});
     }
     [[nodiscard]] Result<DmaAddress> map_at(const Placed& placed) override {
+      const std::scoped_lock lock(mutex_);
       if (shown.contains(placed.at)) return fail({.code = ErrorCode::invalid_argument, .why = "something is there"});
       shown.emplace(placed.at, placed);
       return placed.at;
     }
-    void unmap(DmaAddress at, std::uint64_t) override { EXPECT_EQ(shown.erase(at), 1u); }
+    void unmap(DmaAddress at, std::uint64_t) override {
+      const std::scoped_lock lock(mutex_);
+      EXPECT_EQ(shown.erase(at), 1u);
+    }
     std::map<DmaAddress, Placed> shown;
+
+   private:
+    std::mutex mutex_;  // while several threads use it
   } tables;
 };
 

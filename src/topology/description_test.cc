@@ -161,6 +161,21 @@ below = "sw.0"
 function = 3
 channels = 7
 segments = 12
+[[nic]]
+name = "n"
+below = "sw.0"
+function = 4
+pairs = 3
+segments = 5
+address_bits = 40
+boundary = "64 KiB"
+keys = 9
+[[nic]]
+name = "m"
+below = "sw.0"
+function = 5
+[[wire]]
+between = ["m", "n"]
 [[function]]
 name = "f"
 below = "sw.0"
@@ -224,14 +239,26 @@ class = 0x120000
   EXPECT_EQ(engine.class_code, 0x088000u);
   EXPECT_EQ(engine.dma_engine->channels, 7);
   EXPECT_EQ(engine.dma_engine->segments, 12);
-  const FunctionDescription& function = machine->functions.at(3);
+  const FunctionDescription& nic = machine->functions.at(3);
+  EXPECT_EQ(nic.device_id, 0xba02);
+  EXPECT_EQ(nic.class_code, 0x028000u);
+  EXPECT_EQ(nic.nic->pairs, 3);
+  EXPECT_EQ(nic.nic->segments, 5);
+  EXPECT_EQ(nic.nic->address_bits, 40);
+  EXPECT_EQ(nic.nic->boundary_bytes, 65536u);
+  EXPECT_EQ(nic.nic->keys, 9);
+  EXPECT_EQ(machine->functions.at(4).nic->address_bits, 64);
+  ASSERT_EQ(machine->wires.size(), 1u);
+  EXPECT_EQ(machine->wires[0].first, "m");
+  EXPECT_EQ(machine->wires[0].second, "n");
+  const FunctionDescription& function = machine->functions.at(5);
   EXPECT_EQ(function.vendor_id, 0x10ee);
   ASSERT_EQ(function.bars.size(), 1u);
   EXPECT_EQ(function.bars[0].index, 2);
   EXPECT_EQ(function.bars[0].size_bytes, 8589934592u);
   EXPECT_TRUE(function.bars[0].is_64bit);
   EXPECT_FALSE(function.bars[0].is_prefetchable);
-  EXPECT_EQ(machine->functions.at(4).function, 1);
+  EXPECT_EQ(machine->functions.at(6).function, 1);
   EXPECT_FALSE(machine->functions.at(0).ats);
   EXPECT_TRUE(function.ats);
 }
@@ -309,6 +336,13 @@ TEST(Description, RefusesAbsurdValues) {
   const auto accelerator = [](std::string_view keys) {
     return "[[accelerator]]\nname = \"a\"\nbelow = \"sw0.0\"\n" + std::string(keys);
   };
+  const auto nics = [](std::string_view keys, std::string_view wire) {
+    std::string text = "[[nic]]\nname = \"n\"\nbelow = \"sw0.0\"\n" + std::string(keys);
+    for (const char* more : {"m", "o"})
+      text += std::string("\n[[nic]]\nname = \"") + more +
+              "\"\nbelow = \"sw0.0\"\nfunction = " + (*more == 'm' ? "1" : "2");
+    return wire.empty() ? text : text + "\n[[wire]]\n" + std::string(wire);
+  };
   const std::pair<std::string, std::string_view> cases[] = {
       {accelerator(""), "[[accelerator]] has no memory; write memory = \"16 GiB\""},
       {accelerator("memory = 100000"), "memory is 100000 bytes; use a multiple of 64 KiB"},
@@ -324,6 +358,18 @@ TEST(Description, RefusesAbsurdValues) {
       {"[[dma_engine]]\nname = \"e\"\nbelow = \"sw0.0\"\nchannels = 17", "it must be from 1 to 16"},
       {"[[dma_engine]]\nname = \"e\"\nbelow = \"sw0.0\"\nsegments = 0", "it must be from 1 to 65535"},
       {"[[dma_engine]]\nname = \"e\"\nbelow = \"sw0.0\"\nmemory = 1", "[[dma_engine]] has no key 'memory'"},
+      {nics("pairs = 17", ""), "it must be from 1 to 16"},
+      {nics("segments = 65536", ""), "it must be from 1 to 65535"},
+      {nics("keys = 0", ""), "it must be from 1 to 65535"},
+      {nics("address_bits = 31", ""), "it must be from 32 to 64"},
+      {nics("boundary = 2048", ""), "a power of two of at least 4 KiB"},
+      {nics("boundary = \"12 KiB\"", ""), "a power of two of at least 4 KiB"},
+      {nics("boundary = \"128 GiB\"", ""), "it must be from 0 to 68719476736"},
+      {nics("memory = 1", ""), "[[nic]] has no key 'memory'"},
+      {nics("", "between = [\"n\", \"n\"]"), "both ends of [[wire]] are n; a wire joins two NICs"},
+      {nics("", "between = [\"n\", \"x\"]"), "[[wire]] names x, which is not there"},
+      {nics("", "between = [\"n\", \"sw0\"]"), "[[wire]] names sw0, which is no NIC"},
+      {nics("", "between = [\"n\", \"m\"]\n[[wire]]\nbetween = [\"o\", \"n\"]"), "n has a wire already"},
       {drive("cmb = \"3 MiB\""), "a power of two of at least 4 KiB"},
       {drive("cmb = 2048"), "a power of two of at least 4 KiB"},
       {drive("cmb = \"1 TiB\""), "it must be from 0 to 68719476736"},

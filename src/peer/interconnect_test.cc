@@ -135,10 +135,14 @@ class InterconnectTest : public testing::Test {
   InterconnectTest() {
     EXPECT_TRUE(exchange_.add(memory_) && exchange_.add(client_) && exchange_.add(simple_) && exchange_.add(link_));
     memory_.on_request([this](const Request& request) {
+      const std::scoped_lock lock(mutex_);
       asked_.push_back(request.route);
       return Answer::direct();
     });
-    memory_.on_unmap([this](const Request& request) { told_.push_back(request.route); });
+    memory_.on_unmap([this](const Request& request) {
+      const std::scoped_lock lock(mutex_);
+      told_.push_back(request.route);
+    });
     region_.emplace(std::move(*exchange_.allocate(memory_, 64_KiB)));
   }
 
@@ -148,6 +152,7 @@ class InterconnectTest : public testing::Test {
   test::Client simple_{kOther};
   FakeLink link_;
   Route pcie_ = Route::through_host_bridge;
+  std::mutex mutex_;  // guards the next, while several threads map and take back
   std::vector<Route> asked_, told_;
   Exchange exchange_{clock_, [this](Bdf, Bdf) {
                        return RouteAnswer{.read = pcie_, .write = pcie_, .distance = 4, .why = "as the test says"};

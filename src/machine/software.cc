@@ -137,6 +137,15 @@ Result<std::unique_ptr<devices::nvme::Backing>> make_backing(const FunctionDescr
   return devices::nvme::create_memory_backing(space.size_bytes);
 }
 
+Result<fabric::Device*> plug(fabric::Fabric& fabric, const FunctionDescription& function,
+                             Result<std::unique_ptr<fabric::Device>> device) {
+  if (!device) return std::unexpected(std::move(device.error()));
+  fabric::Device* model = device->get();
+  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
+    return std::unexpected(std::move(plugged.error()));
+  return model;
+}
+
 Result<fabric::Device*> plug_drive(fabric::Fabric& fabric, const FunctionDescription& function,
                                    const MachineOptions& options) {
   const topology::DriveDescription& drive = *function.drive;
@@ -154,11 +163,7 @@ Result<fabric::Device*> plug_drive(fabric::Fabric& fabric, const FunctionDescrip
     setup.namespaces.push_back({.backing = std::move(*backing), .block_bytes = drive.namespaces[index].block_bytes});
   }
   auto device = devices::nvme::create_controller(std::move(setup));
-  if (!device) return std::unexpected(std::move(device.error()));
-  fabric::Device* model = device->get();
-  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
-    return std::unexpected(std::move(plugged.error()));
-  return model;
+  return plug(fabric, function, std::move(device));
 }
 
 Result<fabric::Device*> plug_accelerator(fabric::Fabric& fabric, const FunctionDescription& function,
@@ -172,11 +177,7 @@ Result<fabric::Device*> plug_accelerator(fabric::Fabric& fabric, const FunctionD
                                                           .compute_channels = part.compute_channels,
                                                           .links = part.links,
                                                           .unit = unit});
-  if (!device) return std::unexpected(std::move(device.error()));
-  fabric::Device* model = device->get();
-  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
-    return std::unexpected(std::move(plugged.error()));
-  return model;
+  return plug(fabric, function, std::move(device));
 }
 
 Result<void> plug_dma_engine(fabric::Fabric& fabric, const FunctionDescription& function) {
@@ -199,11 +200,7 @@ Result<fabric::Device*> plug_nic(fabric::Fabric& fabric, const FunctionDescripti
                                           .address_bits = nic.address_bits,
                                           .boundary_log2 = boundary_log2,
                                           .keys = nic.keys});
-  if (!device) return std::unexpected(std::move(device.error()));
-  fabric::Device* model = device->get();
-  if (auto plugged = fabric.plug(function.name, std::move(*device)); !plugged)
-    return std::unexpected(std::move(plugged.error()));
-  return model;
+  return plug(fabric, function, std::move(device));
 }
 
 Result<void> join_wires(const Description& description, const Models& models) {

@@ -5,8 +5,6 @@
 
 #include "machine/nic_unit.h"
 #include "peer/mapping.h"
-#include "peer/segments.h"
-#include "transfer/leased.h"
 #include "transfer/nic_pair.h"
 
 namespace barter {
@@ -20,8 +18,8 @@ constexpr int kAttempts = 16;  // to show memory that its owner takes back each 
 }  // namespace
 
 Result<QueuePair> QueuePair::open(const Nic& nic, PairOptions options) {
-  drivers::nic::Nic& driver = *nic.unit().nic;
   if (nic.unit().trouble) return fail(*nic.unit().trouble);
+  drivers::nic::Nic& driver = *nic.unit().nic;
   auto pair = driver.create_pair({.number = options.number, .segments = driver.facts().max_segments});
   if (!pair) return std::unexpected(std::move(pair.error()));
   return QueuePair(std::make_shared<transfer::PairState>(nic.machine_state(), nic.unit(), options, std::move(*pair)));
@@ -139,10 +137,7 @@ Result<void> ExposedMemory::show() {
       withdraw();
       continue;
     }
-    peer::SegmentList list;
-    for (const Lease& lease : *leases)
-      for (const DmaSegment& segment : lease.segments()) peer::append(list, segment);
-    const auto key = pair->expose(list, access_);
+    const auto key = pair->expose(*leases, access_);
     if (!key) {
       withdraw();
       return std::unexpected(key.error());

@@ -178,9 +178,11 @@ Result<void> PairState::access(nic::Opcode opcode, const NicMemory& memory, Remo
   return {};
 }
 
-Result<nic::RemoteKey> PairState::expose(std::span<const DmaSegment> memory, Access access) {
+Result<nic::RemoteKey> PairState::expose(std::span<const Lease> memory, Access access) {
   if (auto useful = check_use(); !useful) return std::unexpected(useful.error());
-  const auto list = in_one(memory, pair_->sends(), ~std::uint64_t{0});
+  const auto told = NicMemory::of(*unit_, memory, access);
+  if (!told) return std::unexpected(told.error());
+  const auto list = in_one(told->segments(), pair_->sends(), ~std::uint64_t{0});
   if (!list) return std::unexpected(list.error());
   const auto result = carry_out({.opcode = nic::Opcode::expose, .memory = *list, .remote_access = access});
   if (!result) return std::unexpected(result.error());

@@ -39,7 +39,7 @@ class PairState {
   // Between all of the memory and the other end's, in as many commands as it needs.
   [[nodiscard]] Result<void> access(drivers::nic::Opcode opcode, const NicMemory& memory, RemoteMemory remote);
   // The key of the memory, which has no name but that: whoever asks keeps the leases.
-  [[nodiscard]] Result<drivers::nic::RemoteKey> expose(std::span<const DmaSegment> memory, Access access);
+  [[nodiscard]] Result<drivers::nic::RemoteKey> expose(std::span<const Lease> memory, Access access);
 
  private:
   struct Posted {

@@ -33,7 +33,7 @@ std::vector<Row> load_by_both_ways() {
        .unit = "GB/s",
        .goal = 1.6,
        .direction = Direction::at_least},
-      {.rounds = 7, .warm_ups = 1}, [&] { return gigabytes_per_second_by(*machine, P2p::required); },
+      {.rounds = 21, .warm_ups = 1}, [&] { return gigabytes_per_second_by(*machine, P2p::required); },
       [&] { return gigabytes_per_second_by(*machine, P2p::disabled); })};
 }
 

@@ -3,7 +3,7 @@
 //
 //   AddressMap<Owner> map;
 //   map.insert(region.cpu_bytes(), owner);
-//   if (const auto range = map.find(pointer)) use(range.value());
+//   if (const auto range = map.at_or_after(address); range && range.start() <= address) use(range.value());
 //
 // Ranges are sorted and never overlap. They are kept in blocks of at most kMaxRangesInBlock, and above them a list of the
 // blocks' first addresses, which is small enough for a processor's nearest caches: a look-up is a search there and one in
@@ -136,17 +136,6 @@ class AddressMap {
     const Block* block_ = nullptr;
     std::size_t place_ = 0;
   };
-
-  // The range that contains this address, if one does.
-  [[nodiscard]] Found find(const void* address) const { return find(reinterpret_cast<std::uintptr_t>(address)); }
-  [[nodiscard]] Found find(std::uintptr_t address) const {
-    const std::size_t blocks = not_above(firsts_.data(), firsts_.size(), address);
-    if (blocks == 0) return {};
-    const Block* const block = blocks_[blocks - 1].get();
-    block->fetch();
-    const std::size_t place = not_above(block->starts.data(), block->count, address) - 1;
-    return address < block->ends[place] ? Found(block, place) : Found();
-  }
 
   // The first range that ends behind this address: the one that contains it, or the next one, if there is one.
   [[nodiscard]] Found at_or_after(std::uintptr_t address) const {

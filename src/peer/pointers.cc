@@ -20,27 +20,26 @@ void Pointers::remove(const std::byte* start) {
   map_.erase(start);
 }
 
+PointerRun Pointers::run_at(std::span<const std::byte> memory, std::uint64_t offset) const {
+  const auto at = reinterpret_cast<std::uintptr_t>(memory.data()) + offset;
+  const std::uintptr_t end = at + (memory.size() - offset);
+  const std::shared_lock lock(mutex_);
+  const auto next = map_.at_or_after(at);
+  if (!next || next.start() > at) {
+    const std::uintptr_t until = next ? std::min(end, next.start()) : end;
+    return {.range = {offset, until - at}, .region = nullptr, .managed = nullptr, .offset = 0};
+  }
+  // An owner that is just going is none any more.
+  return {.range = {offset, std::min(end, next.end()) - at},
+          .region = next.value().region.lock(),
+          .managed = next.value().managed.lock(),
+          .offset = at - next.start()};
+}
+
 std::vector<PointerRun> Pointers::runs(std::span<const std::byte> memory) const {
   std::vector<PointerRun> found;
-  const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
-  const std::uintptr_t end = start + memory.size();
-  const std::shared_lock lock(mutex_);
-  for (std::uintptr_t at = start; at < end;) {
-    const auto next = map_.at_or_after(at);
-    if (!next || next.start() > at) {
-      const std::uintptr_t until = next ? std::min(end, next.start()) : end;
-      found.push_back({.range = {at - start, until - at}, .region = nullptr, .managed = nullptr, .offset = 0});
-      at = until;
-      continue;
-    }
-    const std::uintptr_t until = std::min(end, next.end());
-    // An owner that is just going is none any more.
-    found.push_back({.range = {at - start, until - at},
-                     .region = next.value().region.lock(),
-                     .managed = next.value().managed.lock(),
-                     .offset = at - next.start()});
-    at = until;
-  }
+  for (std::uint64_t at = 0; at < memory.size(); at = found.back().range.offset + found.back().range.bytes)
+    found.push_back(run_at(memory, at));
   return found;
 }
 

@@ -33,7 +33,9 @@ class Pointers {
   [[nodiscard]] Result<void> add(std::span<const std::byte> memory, std::weak_ptr<RegionState> region);
   [[nodiscard]] Result<void> add(std::span<const std::byte> memory, std::weak_ptr<ManagedPages> managed);
   void remove(const std::byte* start);
-  // The pieces of this memory, in order, without gaps.
+  // The piece that begins at this offset, which lies within the memory. Takes no room, so that a small transfer can afford it.
+  [[nodiscard]] PointerRun run_at(std::span<const std::byte> memory, std::uint64_t offset) const;
+  // The pieces of this memory, in order, without gaps. Each is what it was when it was looked up.
   [[nodiscard]] std::vector<PointerRun> runs(std::span<const std::byte> memory) const;
 
  private:

@@ -33,9 +33,11 @@ class PointerIo {
       : drive_(drive), offset_(offset), direction_(direction), memory_(memory), block_bytes_(drive.block_bytes()) {}
 
   [[nodiscard]] Result<IoReport> run() {
-    for (const PointerRun& run : drive_.machine_state()->exchange().pointers().runs(memory_)) {
+    for (std::uint64_t at = 0; at < memory_.size();) {
+      const PointerRun run = pointers().run_at(memory_, at);
       ++report_.parts;
       if (auto done = move(run); !done) return std::unexpected(std::move(done.error()));
+      at += run.range.bytes;
     }
     if (auto done = flush(memory_.size()); !done) return std::unexpected(std::move(done.error()));
     return report_;
@@ -62,8 +64,7 @@ class PointerIo {
     if (until <= moved_) return {};
     const std::span<std::byte> memory = memory_.subspan(moved_, until - moved_);
     const DrivePart part{.offset = offset_ + moved_, .bytes = memory.size()};
-    const auto runs = drive_.machine_state()->exchange().pointers().runs(memory);
-    const bool may_lend = std::ranges::all_of(runs, [](const PointerRun& run) { return !run.region && !run.managed; });
+    const bool may_lend = is_ordinary(memory);
     moved_ = until;
     const auto way = direction_ == Direction::from_endpoint ? transfer::read_host(drive_, part, memory, may_lend)
                                                             : transfer::write_host(drive_, part, memory, may_lend);
@@ -71,6 +72,17 @@ class PointerIo {
     (*way == transfer::HostWay::lent ? report_.host_bytes : report_.copied_bytes) += memory.size();
     return {};
   }
+
+  [[nodiscard]] bool is_ordinary(std::span<const std::byte> memory) const {
+    for (std::uint64_t at = 0; at < memory.size();) {
+      const PointerRun run = pointers().run_at(memory, at);
+      if (run.region || run.managed) return false;
+      at += run.range.bytes;
+    }
+    return true;
+  }
+
+  [[nodiscard]] const peer::Pointers& pointers() const { return drive_.machine_state()->exchange().pointers(); }
 
   [[nodiscard]] MapOptions options(const PointerRun& run, MemoryRange range) const {
     return {.access = direction_ == Direction::from_endpoint ? Access::write : Access::read,

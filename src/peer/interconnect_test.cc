@@ -32,11 +32,11 @@ constexpr std::uint64_t kLinkAddresses = std::uint64_t{1} << 48;
 
 class FakeLink final : public Interconnect {
  public:
-  [[nodiscard]] std::string_view name() const override { return "link"; }
+  [[nodiscard]] std::string_view name() const override { return distance == 1 ? "link" : "ring"; }
   [[nodiscard]] Answer ask(Bdf client, Bdf provider) override {
     const bool joined = client == kLinked && provider == kOwner;
     if (!joined) return {};
-    return {.is_joined = true, .is_up = up, .distance = 1, .why = up ? "link 0 joins them" : "link 0 is down"};
+    return {.is_joined = true, .is_up = up, .distance = distance, .why = up ? "link 0 joins them" : "link 0 is down"};
   }
   [[nodiscard]] std::vector<Fact> facts(Bdf client, Bdf provider) override {
     if (client != kLinked || provider != kOwner) return {};
@@ -62,6 +62,7 @@ class FakeLink final : public Interconnect {
 
   bool up = true, breaks_down = false, stuck = false;
   std::size_t places = 16;
+  std::uint32_t distance = 1;
   std::function<void()> on_open;
   std::multimap<LinkAddress, Way> ways;
 
@@ -239,6 +240,16 @@ TEST_F(InterconnectTest, AWorkingLinkBeatsPcieAndSaysWhy) {
   mapping = exchange_.map(client_, *region_);  // the old one ends
   EXPECT_EQ(link_.ways.size(), 1u);
   EXPECT_THAT(told_, ElementsAre(Route::link));
+}
+
+TEST_F(InterconnectTest, OfTwoThatWorkTheOneWithFewerHopsWins) {
+  FakeLink ring;
+  ring.distance = 3;
+  Exchange exchange(clock_, [](Bdf, Bdf) { return RouteAnswer{}; });
+  ASSERT_TRUE(exchange.add(ring) && exchange.add(link_));
+  EXPECT_EQ(exchange.choose_route(kLinked, kOwner, Access::write).by, "link");
+  link_.up = false;
+  EXPECT_EQ(exchange.choose_route(kLinked, kOwner, Access::write).by, "ring");
 }
 
 TEST_F(InterconnectTest, WhatGoesDownLeavesPcieAndComesBackUnasked) {

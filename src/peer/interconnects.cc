@@ -21,18 +21,23 @@ Result<void> Core::add(Interconnect& interconnect) {
                .why = fmt::format("there are {} already, the most there can be", kMaxInterconnects)});
 }
 
-// The first one that joins the two and works; else what is wrong with one that would. Without the lock: it may have to ask
-// devices.
+// Of those that join the two and work, the one with the fewest hops; else what is wrong with one that would. Without the lock: it
+// may have to ask devices.
 std::optional<Core::Joined> Core::find_interconnect(Bdf client, Bdf provider, std::string* why_down) const {
   if (client == provider) return std::nullopt;
+  std::optional<Joined> best;
   for (std::size_t place = 0; place < interconnects_.size(); ++place) {
     Interconnect* const one = interconnects_[place].load(std::memory_order_acquire);
     if (one == nullptr) break;
     Interconnect::Answer answer = one->ask(client, provider);
-    if (answer.is_joined && answer.is_up) return Joined{place, std::move(answer)};
-    if (answer.is_joined && why_down != nullptr) *why_down = std::move(answer.why);
+    if (!answer.is_joined) continue;
+    if (!answer.is_up) {
+      if (why_down != nullptr) *why_down = std::move(answer.why);
+    } else if (!best || answer.distance < best->answer.distance) {
+      best = Joined{place, std::move(answer)};
+    }
   }
-  return std::nullopt;
+  return best;
 }
 
 RouteAnswer Core::route(Bdf client, Bdf provider) {

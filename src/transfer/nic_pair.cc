@@ -32,6 +32,7 @@ std::unexpected<Error> PairState::failed(std::uint8_t status, const NicMemory& m
 
 std::unexpected<Error> PairState::give_up(Error error) {
   pair_.reset();
+  std::erase_if(posted_, [](const Posted& posted) { return !posted.result; });
   broken_ = error;
   return fail(std::move(error));
 }
@@ -129,12 +130,13 @@ Result<void> PairState::look_for_messages() {
 }
 
 Result<Received> PairState::receive(Duration deadline) {
+  if (posted_.empty() && broken_) return fail(*broken_);
   if (posted_.empty()) return refuse(ErrorCode::invalid_argument, "no receive is posted", "post one first");
   base::Clock& clock = machine_->backend().clock();
   const base::TimePoint until = clock.now() + deadline;
   base::Patience patience(clock);
   while (!posted_.front().result) {
-    if (auto useful = check_use(); !useful) return std::unexpected(useful.error());
+    if (auto useful = check_use(); !useful) return give_up(useful.error());
     if (auto looked = look_for_messages(); !looked) return std::unexpected(looked.error());
     if (posted_.front().result) break;
     if (clock.now() >= until)

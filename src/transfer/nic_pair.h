@@ -56,7 +56,7 @@ class PairState {
   // Submits to the send channel and waits.
   [[nodiscard]] Result<drivers::nic::CommandResult> carry_out(const drivers::nic::Command& command);
   [[nodiscard]] Result<void> look_for_messages();
-  // The pair is of no more use: it goes, and with it whatever it still does to memory.
+  // The pair is of no more use: it goes, and with it whatever it still does to memory, and the receives that can't end any more.
   std::unexpected<Error> give_up(Error error);
   [[nodiscard]] Result<void> check_use() const;
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -322,6 +323,21 @@ TEST_P(NicTest, AnEndThatLeavesIsAnErrorAtBoth) {
   EXPECT_EQ(there_->post_receive(into_->cpu_bytes()).error().code, ErrorCode::device_gone);
   EXPECT_FALSE(shown->is_shown());
   EXPECT_TRUE(into_->revoke()) << "the others go on";
+}
+
+// What was posted to a pair that has failed can't end any more, and keeps nothing in use.
+TEST_P(NicTest, AResetBehindItsBackEndsAPairAndItsReceives) {
+  const auto [iommu, threaded] = GetParam();
+  if (!threaded || std::string_view(iommu) == "off")
+    GTEST_SKIP() << "skipped: the driver's time limit is half a minute, and many steps";
+  ASSERT_TRUE(there_->post_receive(into_->cpu_bytes()));
+  ASSERT_TRUE(machine_->state()->backend().reset(machine_->nic("nic1")->unit()));
+  const auto received = there_->receive(60s);
+  ASSERT_FALSE(received);
+  EXPECT_EQ(there_->receive(60s).error().message(), received.error().message()) << "and not that nothing was posted";
+  const auto revoked = into_->revoke();
+  ASSERT_TRUE(revoked) << revoked.error().message();
+  EXPECT_THAT(revoked->late, testing::IsEmpty());
 }
 
 TEST_P(NicTest, HandlesAreThere) {

@@ -11,40 +11,22 @@
 #include "drivers/accelerator/fake_accelerator.h"
 #include "drivers/accelerator/links.h"
 #include "drivers/function_importer.h"
+#include "drivers/ring_device/hostile_ring_device.h"
 #include "peer/dma_domain.h"
 
 namespace barter::drivers::accelerator {
 namespace {
 
 using namespace barter::literals;
+using ring_device::testing::kLiesOfAll;
+using ring_device::testing::Lie;
 using testing::FakeAccelerator;
 using testing::FakeCompletion;
 
-class HostileAccelerator : public ::testing::Test {
- protected:
-  Result<std::unique_ptr<Accelerator>> bring_up() {
-    return Accelerator::create(std::make_unique<drivers::testing::FakeFunction>(device_),
-                               {.ready_timeout = 1ms, .command_timeout = 5ms});
-  }
-  ErrorCode trouble() {
-    auto made = bring_up();
-    EXPECT_FALSE(made);
-    return made ? ErrorCode::cancelled : made.error().code;
-  }
-  // One nop, and how polling for it ends.
-  Result<std::size_t> one_command(Channel& channel) {
-    EXPECT_TRUE(channel.submit({.tag = 42}));
-    channel.ring();
-    std::array<CommandResult, 4> results;
-    for (int turn = 0; turn < 100'000; ++turn) {
-      auto count = channel.poll(results);
-      if (!count || *count != 0) return count;
-      drivers::testing::FakeClock(device_).idle();
-    }
-    return fail({.why = "polling never ended"});
-  }
-  std::shared_ptr<FakeAccelerator> device_ = std::make_shared<FakeAccelerator>();
-};
+constexpr Command kNop{.tag = 42};
+
+class HostileAccelerator
+    : public ring_device::testing::HostileRingDevice<Accelerator, FakeAccelerator, Channel, Command, CommandResult> {};
 
 TEST_F(HostileAccelerator, TheFakeIsHonestAtFirst) {
   {
@@ -52,7 +34,7 @@ TEST_F(HostileAccelerator, TheFakeIsHonestAtFirst) {
     ASSERT_TRUE(made) << made.error().message();
     auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
     ASSERT_TRUE(channel) << channel.error().message();
-    for (int round = 0; round < 100; ++round) EXPECT_EQ(one_command(**channel), 1u);
+    for (int round = 0; round < 100; ++round) EXPECT_EQ(run(**channel, kNop)->tag, 42u);
   }
   EXPECT_EQ(device_->lent_pieces(), 0u);
 }
@@ -131,29 +113,15 @@ TEST_F(HostileAccelerator, AChannelThatDoesNotStopCostsTheDeviceItsBusMastering)
 }
 
 TEST_F(HostileAccelerator, CompletionsAreNotFollowedBlindly) {
-  const std::array<void (*)(FakeCompletion&), 8> lies = {+[](FakeCompletion& entry) { entry.word ^= 0x0001; },
-                                                         +[](FakeCompletion& entry) { entry.word ^= 0x1000; },
-                                                         +[](FakeCompletion& entry) { entry.word ^= 0x0fff; },
-                                                         +[](FakeCompletion& entry) { entry.word |= 0x00080000; },
-                                                         +[](FakeCompletion& entry) { entry.word |= 0x01000000; },
-                                                         +[](FakeCompletion& entry) { entry.place |= 0x8000; },
-                                                         +[](FakeCompletion& entry) { entry.place ^= 0x00010000; },
-                                                         +[](FakeCompletion& entry) { entry.word = ~0u; }};
-  for (const auto& lie : lies) {
+  const auto expect_disbelief_of = [&](Lie lie) {
     auto made = bring_up();
     ASSERT_TRUE(made);
     auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
     ASSERT_TRUE(channel);
-    device_->on_completion = [&](FakeCompletion& entry) {
-      lie(entry);
-      return true;
-    };
-    const auto answer = one_command(**channel);
-    ASSERT_FALSE(answer) << &lie - lies.data();
-    EXPECT_EQ(answer.error().code, ErrorCode::device_failed) << answer.error().message();
-    EXPECT_FALSE((*channel)->submit({})) << "a channel that lied is of no more use";
-    device_->on_completion = {};
-  }
+    expect_disbelief(**channel, kNop, lie);
+  };
+  for (const Lie lie : kLiesOfAll) expect_disbelief_of(lie);
+  expect_disbelief_of([](FakeCompletion& entry) { entry.word |= 0x00080000; });
 }
 
 TEST_F(HostileAccelerator, PageRequestsAreAnsweredOnceAndOnlyWhereTheyWereAskedFor) {
@@ -181,7 +149,7 @@ TEST_F(HostileAccelerator, PageRequestsAreAnsweredOnceAndOnlyWhereTheyWereAskedF
   std::size_t found = 0;
   while (found == 0) {
     found = *(*channel)->poll(results);
-    drivers::testing::FakeClock(device_).idle();
+    idle();
   }
   EXPECT_TRUE(results[0].is_page_request() && results[0].wants_to_write());
   EXPECT_EQ(results[0].result, 0x1234u);
@@ -190,7 +158,7 @@ TEST_F(HostileAccelerator, PageRequestsAreAnsweredOnceAndOnlyWhereTheyWereAskedF
   // As long as it waits for us it is not late.
   for (int turn = 0; turn < 100'000; ++turn) {
     ASSERT_EQ(*(*channel)->poll(results), 0u);
-    drivers::testing::FakeClock(device_).idle();
+    idle();
   }
   ASSERT_TRUE((*channel)->answer(Channel::PageAnswer::there));
   EXPECT_EQ(device_->load(0x1030, 4) >> 16, 1u);
@@ -199,7 +167,7 @@ TEST_F(HostileAccelerator, PageRequestsAreAnsweredOnceAndOnlyWhereTheyWereAskedF
   Result<std::size_t> last = 0;
   for (int turn = 0; last && turn < 100'000; ++turn) {
     last = (*channel)->poll(results);
-    drivers::testing::FakeClock(device_).idle();
+    idle();
   }
   ASSERT_FALSE(last);
   EXPECT_EQ(last.error().code, ErrorCode::timed_out);
@@ -210,11 +178,11 @@ TEST_F(HostileAccelerator, LostCommandsTimeOutAndErrorsAreTold) {
   auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
   ASSERT_TRUE(channel);
   device_->ignores_doorbells = true;
-  EXPECT_EQ(one_command(**channel).error().code, ErrorCode::timed_out);
+  EXPECT_EQ(run(**channel, kNop).error().code, ErrorCode::timed_out);
   auto other = (*made)->create_channel(Kind::compute, {.entries = 4});
   ASSERT_TRUE(other);
   device_->lies[0x1080 + 0x20] = 2;
-  EXPECT_EQ(one_command(**other).error().code, ErrorCode::device_failed);
+  EXPECT_EQ(run(**other, kNop).error().code, ErrorCode::device_failed);
   device_->lies.clear();
   EXPECT_EQ(describe_status(5), "the bus did not carry out a request (status 5)");
   EXPECT_EQ(describe_status(7), "the accelerator behind a link did not grant the access (status 7)");

@@ -9,43 +9,24 @@
 #include "barter/units.hpp"
 #include "drivers/dma_engine/engine.h"
 #include "drivers/dma_engine/fake_dma_engine.h"
+#include "drivers/ring_device/hostile_ring_device.h"
 
 namespace barter::drivers::dma_engine {
 namespace {
 
 using namespace barter::literals;
+using ring_device::testing::kLiesOfAll;
+using ring_device::testing::Lie;
 using testing::FakeCompletion;
 using testing::FakeDmaEngine;
 
 constexpr DmaSegment kOne{{0x10000}, 4096};
 constexpr DmaSegment kTwo[] = {{{0x20000}, 4000}, {{0x30000}, 96}};
 
-class HostileDmaEngine : public ::testing::Test {
- protected:
-  Result<std::unique_ptr<Engine>> bring_up() {
-    return Engine::create(std::make_unique<drivers::testing::FakeFunction>(device_),
-                          {.ready_timeout = 1ms, .command_timeout = 5ms});
-  }
-  ErrorCode trouble() {
-    auto made = bring_up();
-    EXPECT_FALSE(made);
-    return made ? ErrorCode::cancelled : made.error().code;
-  }
-  // One command, and how polling for it ends.
-  Result<CommandResult> one_command(Channel& channel) {
-    EXPECT_TRUE(channel.submit({.from = {&kOne, 1}, .to = kTwo, .tag = 42}));
-    channel.ring();
-    std::array<CommandResult, 4> results;
-    for (int turn = 0; turn < 100'000; ++turn) {
-      auto count = channel.poll(results);
-      if (!count) return fail(count.error());
-      if (*count != 0) return results[0];
-      drivers::testing::FakeClock(device_).idle();
-    }
-    return fail({.why = "polling never ended"});
-  }
-  std::shared_ptr<FakeDmaEngine> device_ = std::make_shared<FakeDmaEngine>();
-};
+constexpr Command kMove{.from = {&kOne, 1}, .to = kTwo, .tag = 42};
+
+class HostileDmaEngine
+    : public ring_device::testing::HostileRingDevice<Engine, FakeDmaEngine, Channel, Command, CommandResult> {};
 
 TEST_F(HostileDmaEngine, TheFakeIsHonestAtFirst) {
   {
@@ -55,7 +36,7 @@ TEST_F(HostileDmaEngine, TheFakeIsHonestAtFirst) {
     auto channel = (*made)->create_channel({.entries = 4});
     ASSERT_TRUE(channel) << channel.error().message();
     for (int round = 0; round < 100; ++round) {
-      const auto result = one_command(**channel);
+      const auto result = run(**channel, kMove);
       ASSERT_TRUE(result) << result.error().message();
       EXPECT_EQ(result->tag, 42u);
       EXPECT_EQ(result->moved_bytes, 4096u);
@@ -122,53 +103,34 @@ TEST_F(HostileDmaEngine, AChannelThatDoesNotStopCostsTheEngineItsBusMastering) {
 }
 
 TEST_F(HostileDmaEngine, CompletionsAreNotFollowedBlindly) {
-  const std::array<void (*)(FakeCompletion&), 10> lies = {+[](FakeCompletion& entry) { entry.word ^= 0x0001; },
-                                                          +[](FakeCompletion& entry) { entry.word ^= 0x1000; },
-                                                          +[](FakeCompletion& entry) { entry.word ^= 0x0fff; },
-                                                          +[](FakeCompletion& entry) { entry.word |= 0x00070000; },
-                                                          +[](FakeCompletion& entry) { entry.word |= 0x01000000; },
-                                                          +[](FakeCompletion& entry) { entry.place |= 0x8000; },
-                                                          +[](FakeCompletion& entry) { entry.place ^= 0x00010000; },
-                                                          +[](FakeCompletion& entry) { entry.result = 4097; },
-                                                          +[](FakeCompletion& entry) { entry.result = 4095; },
-                                                          +[](FakeCompletion& entry) { entry.word = ~0u; }};
-  for (const auto& lie : lies) {
+  const auto expect_disbelief_of = [&](Lie lie) {
     auto made = bring_up();
     ASSERT_TRUE(made);
     auto channel = (*made)->create_channel({.entries = 4});
     ASSERT_TRUE(channel);
-    device_->on_completion = [&](FakeCompletion& entry) {
-      lie(entry);
-      return true;
-    };
-    const auto answer = one_command(**channel);
-    ASSERT_FALSE(answer) << &lie - lies.data();
-    EXPECT_EQ(answer.error().code, ErrorCode::device_failed) << answer.error().message();
-    EXPECT_FALSE((*channel)->submit({.opcode = Opcode::nop})) << "a channel that lied is of no more use";
-    device_->on_completion = {};
-  }
+    expect_disbelief(**channel, kMove, lie);
+  };
+  for (const Lie lie : kLiesOfAll) expect_disbelief_of(lie);
+  expect_disbelief_of([](FakeCompletion& entry) { entry.word |= 0x00070000; });
+  expect_disbelief_of([](FakeCompletion& entry) { entry.result = 4097; });
+  expect_disbelief_of([](FakeCompletion& entry) { entry.result = 4095; });
 }
 
 TEST_F(HostileDmaEngine, LostCommandsTimeOutAndErrorsAreTold) {
   auto made = bring_up();
   auto channel = (*made)->create_channel({.entries = 4});
   ASSERT_TRUE(channel);
-  device_->on_completion = [](FakeCompletion& entry) {
-    entry.word |= 5 << 16;
-    entry.result = 17;
-    return true;
-  };
-  const auto failed = one_command(**channel);
+  const auto failed =
+      run_with(**channel, kMove, [](FakeCompletion& entry) { entry.word |= 5 << 16, entry.result = 17; });
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed->status, 5);
   EXPECT_EQ(failed->moved_bytes, 17u);
-  device_->on_completion = {};
   device_->ignores_doorbells = true;
-  EXPECT_EQ(one_command(**channel).error().code, ErrorCode::timed_out);
+  EXPECT_EQ(run(**channel, kMove).error().code, ErrorCode::timed_out);
   auto other = (*made)->create_channel({.entries = 4});
   ASSERT_TRUE(other);
   device_->lies[0x1040 + 0x18] = 0x0202;
-  EXPECT_EQ(one_command(**other).error().code, ErrorCode::device_failed);
+  EXPECT_EQ(run(**other, kMove).error().code, ErrorCode::device_failed);
   device_->lies.clear();
   EXPECT_EQ(describe_status(6), "the bus did not carry out a write of the destination (status 6)");
   EXPECT_EQ(describe_status(77), "status 77, which no specification has");

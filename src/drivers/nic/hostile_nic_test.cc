@@ -10,52 +10,28 @@
 #include "barter/units.hpp"
 #include "drivers/nic/fake_nic.h"
 #include "drivers/nic/nic.h"
+#include "drivers/ring_device/hostile_ring_device.h"
 
 namespace barter::drivers::nic {
 namespace {
 
 using namespace barter::literals;
+using ring_device::testing::kLiesOfAll;
+using ring_device::testing::Lie;
 using testing::FakeCompletion;
 using testing::FakeNic;
 
 constexpr DmaSegment kOne[] = {{{0x10000}, 4096}};
 constexpr DmaSegment kTwo[] = {{{0x20000}, 4000}, {{0x30000}, 96}};
 
-class HostileNic : public ::testing::Test {
+class HostileNic : public ring_device::testing::HostileRingDevice<Nic, FakeNic, Channel, Command, CommandResult> {
  protected:
-  Result<std::unique_ptr<Nic>> bring_up() {
-    return Nic::create(std::make_unique<drivers::testing::FakeFunction>(device_),
-                       {.ready_timeout = 1ms, .command_timeout = 5ms});
-  }
-  ErrorCode trouble() {
-    auto made = bring_up();
-    EXPECT_FALSE(made);
-    return made ? ErrorCode::cancelled : made.error().code;
-  }
-  void idle() { drivers::testing::FakeClock(device_).idle(); }
-  // How polling ends, if it does.
-  Result<CommandResult> wait_for(Channel& channel, int turns = 100'000) {
-    std::array<CommandResult, 4> results;
-    for (int turn = 0; turn < turns; ++turn) {
-      auto count = channel.poll(results);
-      if (!count) return fail(count.error());
-      if (*count != 0) return results[0];
-      idle();
-    }
-    return fail({.code = ErrorCode::cancelled, .why = "polling never ended"});
-  }
-  Result<CommandResult> run(Channel& channel, const Command& command) {
-    if (auto sent = channel.submit(command); !sent) return fail(sent.error());
-    channel.ring();
-    return wait_for(channel);
-  }
   template <class T>
   T in_descriptor(std::size_t at) {
     T value{};
     std::memcpy(&value, device_->last_descriptor.data() + at, sizeof value);
     return value;
   }
-  std::shared_ptr<FakeNic> device_ = std::make_shared<FakeNic>();
 };
 
 TEST_F(HostileNic, TheFakeIsHonestAtFirst) {
@@ -234,51 +210,36 @@ TEST_F(HostileNic, APairThatDoesNotStopCostsTheNicItsBusMastering) {
   EXPECT_EQ((*made)->create_pair({.number = 0}).error().code, ErrorCode::exhausted) << "it may run still";
 }
 
-// How a lie in the completion of a command ends.
+// Each command is the first of a pair of its own.
 class LyingCompletions : public HostileNic {
  protected:
-  void expect_disbelief(const Command& command, void (*lie)(FakeCompletion&)) {
+  void expect_disbelief(const Command& command, Lie lie) {
     auto made = bring_up();
     ASSERT_TRUE(made);
     auto pair = (*made)->create_pair({.entries = 4});
     ASSERT_TRUE(pair);
-    Channel& channel = command.opcode == Opcode::receive ? (*pair)->receives() : (*pair)->sends();
-    device_->on_completion = [&](FakeCompletion& entry) {
-      lie(entry);
-      return true;
-    };
-    const auto answer = run(channel, command);
-    ASSERT_FALSE(answer) << answer->value;
-    EXPECT_EQ(answer.error().code, ErrorCode::device_failed) << answer.error().message();
-    EXPECT_FALSE(channel.submit({.opcode = Opcode::nop})) << "a channel that lied is of no more use";
-    device_->on_completion = {};
+    HostileNic::expect_disbelief(channel_of(**pair, command), command, lie);
   }
-  // ... or, for the truth, that it is told.
-  CommandResult expect_belief(const Command& command, void (*change)(FakeCompletion&)) {
+  CommandResult expect_belief(const Command& command, Lie change) {
     auto made = bring_up();
     auto pair = (*made)->create_pair({.entries = 4});
-    Channel& channel = command.opcode == Opcode::receive ? (*pair)->receives() : (*pair)->sends();
-    device_->on_completion = [&](FakeCompletion& entry) {
-      change(entry);
-      return true;
-    };
-    const auto answer = run(channel, command);
-    device_->on_completion = {};
+    const auto answer = run_with(channel_of(**pair, command), command, change);
     EXPECT_TRUE(answer) << answer.error().message();
     return answer.value_or(CommandResult{.status = 255});
+  }
+
+ private:
+  static Channel& channel_of(Pair& pair, const Command& command) {
+    return command.opcode == Opcode::receive ? pair.receives() : pair.sends();
   }
 };
 
 TEST_F(LyingCompletions, OfEveryCommand) {
-  int number = 0;
-  for (const auto lie :
-       {+[](FakeCompletion& entry) { entry.word ^= 0x0001; }, +[](FakeCompletion& entry) { entry.word ^= 0x1000; },
-        +[](FakeCompletion& entry) { entry.word ^= 0x0fff; }, +[](FakeCompletion& entry) { entry.word |= 0x000d0000; },
-        +[](FakeCompletion& entry) { entry.word |= 0x01000000; }, +[](FakeCompletion& entry) { entry.place |= 0x8000; },
-        +[](FakeCompletion& entry) { entry.place ^= 0x00010000; }, +[](FakeCompletion& entry) { entry.word = ~0u; }}) {
-    SCOPED_TRACE(number++);
-    for (const Opcode opcode : {Opcode::send, Opcode::write, Opcode::read, Opcode::expose, Opcode::receive})
-      expect_disbelief({.opcode = opcode, .memory = kTwo}, lie);
+  for (const Opcode opcode : {Opcode::send, Opcode::write, Opcode::read, Opcode::expose, Opcode::receive}) {
+    SCOPED_TRACE(static_cast<int>(opcode));
+    const Command command{.opcode = opcode, .memory = kTwo};
+    for (const Lie lie : kLiesOfAll) expect_disbelief(command, lie);
+    expect_disbelief(command, [](FakeCompletion& entry) { entry.word |= 0x000d0000; });
   }
 }
 

@@ -16,6 +16,7 @@
 #include "drivers/accelerator/links.h"
 #include "drivers/accelerator/memory_exporter.h"
 #include "input.h"
+#include "ring_driver.h"
 
 namespace {
 
@@ -47,12 +48,7 @@ void drive(gpu::Accelerator& accelerator, gpu::testing::FakeAccelerator& device,
   auto channel = accelerator.create_channel(input.chance() ? gpu::Kind::compute : gpu::Kind::copy,
                                             {.entries = input.take<std::uint8_t>()});
   if (!channel) return;
-  device.on_completion = [&](gpu::testing::FakeCompletion& entry) {
-    if (input.chance()) entry.word ^= input.take<std::uint32_t>();
-    if (input.chance()) entry.place ^= input.take<std::uint32_t>();
-    if (input.chance()) entry.result = input.take<std::uint64_t>();
-    return !input.chance();
-  };
+  spoil_completions(device, input);
   std::array<gpu::CommandResult, 8> results;
   for (int turn = 0; turn < 4000 && (!input.is_empty() || (*channel)->in_flight() != 0); ++turn) {
     (void)(*channel)->submit({.opcode = static_cast<gpu::Opcode>(input.take<std::uint8_t>() % 24),
@@ -62,10 +58,7 @@ void drive(gpu::Accelerator& accelerator, gpu::testing::FakeAccelerator& device,
                               .count = input.chance() ? input.take<std::uint64_t>() : input.take<std::uint8_t>(),
                               .parameter = input.take<std::uint8_t>()});
     (*channel)->ring();
-    if (input.chance()) device.lies[input.take<std::uint16_t>() & 0x10fcu] = input.take<std::uint64_t>();
-    if (input.chance()) device.is_gone = true;
-    device.now_ns += 1000;
-    device.step();
+    pass_time(device, input);
     if (!(*channel)->poll(results)) break;
     (void)(*channel)->progress();
   }
@@ -78,14 +71,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace barter::literals;
   Input input({data, size});
   auto device = std::make_shared<gpu::testing::FakeAccelerator>();
-  for (const std::uint64_t at : {0x00u, 0x04u, 0x08u, 0x10u, 0x18u, 0x1cu, 0x24u, 0x800u, 0x804u, 0x4008u})
-    if (input.chance()) device->lies[at] = input.take<std::uint64_t>();
+  lie_at(*device, input, {0x00, 0x04, 0x08, 0x10, 0x18, 0x1c, 0x24, 0x800, 0x804, 0x4008});
   if (input.chance()) device->memory.resize(input.take<std::uint32_t>() & 0x3ffffu);
   if (input.chance()) device->bar_bytes = input.take<std::uint16_t>();
-  device->never_ready = input.chance();
-  device->never_disabled = input.chance();
-  device->never_runs = input.chance();
-  device->never_stops = input.chance();
+  choose_habits(*device, input);
   device->never_invalidates = input.chance();
   {
     auto made = gpu::Accelerator::create(std::make_unique<drivers::testing::FakeFunction>(device),

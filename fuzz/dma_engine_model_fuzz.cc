@@ -15,34 +15,11 @@
 #include "devices/dma_engine/dma_engine.h"
 #include "fabric/device.h"
 #include "input.h"
+#include "segment_lists.h"
 
 namespace {
 
 using namespace barter;
-
-std::uint64_t address(Input& input) {
-  const auto where = input.take<std::uint32_t>();
-  return (where & 15) == 15 ? input.take<std::uint64_t>() : where >> 4 & 0x3ffff;
-}
-
-// A list at 10000h or 11000h that adds up, unless a bit of it is changed.
-std::uint16_t lay_out(BusHost& host, Input& input, std::uint64_t at, std::uint64_t bytes) {
-  struct {
-    std::uint64_t address;
-    std::uint32_t bytes, reserved;
-  } segment{};
-  std::uint16_t count = 0;
-  while (bytes != 0 && count < 9) {
-    segment.address = address(input);
-    segment.bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, input.take<std::uint16_t>() | 1u));
-    if (count == 7) segment.bytes = static_cast<std::uint32_t>(bytes);
-    bytes -= segment.bytes;
-    if (input.take<std::uint8_t>() == 7) segment.bytes ^= input.take<std::uint32_t>();
-    if (input.take<std::uint8_t>() == 7) segment.reserved = 1;
-    std::memcpy(host.memory.data() + at + count++ * 16u, &segment, 16);
-  }
-  return count;
-}
 
 void push(fabric::Device& device, BusHost& host, Input& input, std::uint32_t channel, std::uint32_t& tail) {
   struct {
@@ -52,8 +29,8 @@ void push(fabric::Device& device, BusHost& host, Input& input, std::uint32_t cha
   const auto what = input.take<std::uint8_t>();
   command.word = (what & 3) | static_cast<std::uint32_t>(input.take<std::uint8_t>()) << 16;
   command.bytes = (what & 4) != 0 ? input.take<std::uint32_t>() : input.take<std::uint16_t>();
-  command.source = address(input);
-  command.destination = address(input);
+  command.source = take_address(input);
+  command.destination = take_address(input);
   if ((what & 8) != 0) {
     command.lists = lay_out(host, input, 0x10000, command.bytes);
     command.source = 0x10000;

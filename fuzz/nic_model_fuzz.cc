@@ -15,6 +15,7 @@
 #include "devices/nic/nic.h"
 #include "fabric/device.h"
 #include "input.h"
+#include "segment_lists.h"
 
 namespace {
 
@@ -48,30 +49,6 @@ struct End {
   std::array<std::uint32_t, kChannels> tails{};
 };
 
-std::uint64_t address(Input& input) {
-  const auto where = input.take<std::uint32_t>();
-  return (where & 15) == 15 ? input.take<std::uint64_t>() : where >> 4 & 0x3ffff;
-}
-
-// A list at 10000h that adds up, unless a bit of it is changed.
-std::uint16_t lay_out(BusHost& host, Input& input, std::uint64_t bytes) {
-  struct {
-    std::uint64_t address;
-    std::uint32_t bytes, reserved;
-  } segment{};
-  std::uint16_t count = 0;
-  while (bytes != 0 && count < 9) {
-    segment.address = address(input);
-    segment.bytes = static_cast<std::uint32_t>(std::min<std::uint64_t>(bytes, input.take<std::uint16_t>() | 1u));
-    if (count == 7) segment.bytes = static_cast<std::uint32_t>(bytes);
-    bytes -= segment.bytes;
-    if (input.take<std::uint8_t>() == 7) segment.bytes ^= input.take<std::uint32_t>();
-    if (input.take<std::uint8_t>() == 7) segment.reserved = 1;
-    std::memcpy(host.memory.data() + 0x10000 + count++ * 16u, &segment, 16);
-  }
-  return count;
-}
-
 void push(End& end, Input& input, std::uint32_t channel) {
   struct {
     std::uint32_t word, lists;
@@ -84,9 +61,9 @@ void push(End& end, Input& input, std::uint32_t channel) {
   const bool receives = channel % 2 != 0;
   command.word = (receives ? 0x10 : kOfSends[what & 3]) | static_cast<std::uint32_t>(input.take<std::uint8_t>()) << 16;
   command.bytes = (what & 4) != 0 ? input.take<std::uint32_t>() & 0x7ffff : input.take<std::uint16_t>();
-  command.address = address(input);
+  command.address = take_address(input);
   if ((what & 8) != 0) {
-    command.lists = lay_out(end.host, input, command.bytes);
+    command.lists = lay_out(end.host, input, 0x10000, command.bytes);
     command.address = 0x10000;
   }
   if (command.word % 256 == 4) command.lists |= (input.take<std::uint8_t>() & 3u) << 16;

@@ -1,13 +1,10 @@
 // The accelerator's driver under a device whose registers and completions are the input. Whatever it says, the driver comes to
 // an end, stays in its memory, and leaves nothing that the device could still reach.
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <span>
 
 #include "barter/units.hpp"
 #include "drivers/accelerator/accelerator.h"

@@ -1,16 +1,11 @@
 // The accelerator model under a host that writes registers, page tables and rings as it likes, moves the window and resets the
 // function, on a bus that fails. Nothing may crash, run for ever or reach past the memory.
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
-#include <span>
-#include <utility>
-#include <vector>
 
 #include "bus_host.h"
 #include "devices/accelerator/accelerator.h"

@@ -1,15 +1,11 @@
 // The DMA engine's model under a host that writes registers, descriptors and lists as it likes, on a bus that fails. Nothing may
 // crash or run for ever, and no byte may change that a descriptor does not name.
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
-#include <span>
-#include <vector>
 
 #include "bus_host.h"
 #include "devices/dma_engine/dma_engine.h"

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "barter/units.hpp"
 #include "drivers/nic/fake_nic.h"

@@ -1,15 +1,11 @@
 // Two models of the NIC and their wire under two hosts that write registers, descriptors and lists as they like, on buses that fail.
 // Nothing may crash or run for ever.
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
-#include <span>
-#include <vector>
 
 #include "bus_host.h"
 #include "devices/nic/nic.h"

@@ -112,7 +112,8 @@ class QueuePair {
   [[nodiscard]] Result<void> post_receive(std::span<std::byte> memory);
   [[nodiscard]] Result<void> post_receive(std::vector<Lease> memory);
   // The message of the oldest receive that was posted: waits for it. invalid_argument: none is posted; timed_out: none has come by the
-  // deadline, and the receive stays posted. After any other error that receive has ended.
+  // deadline, and the receive stays posted. After any other error that receive has ended, and all of them where the pair
+  // itself has failed.
   [[nodiscard]] Result<Received> receive(Duration deadline = std::chrono::seconds(10));
 
   // Shows the memory to the other end, which may do what `access` says. unsupported for ordinary memory of the program.

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -32,7 +33,7 @@ constexpr std::uint64_t kLinkAddresses = std::uint64_t{1} << 48;
 
 class FakeLink final : public Interconnect {
  public:
-  [[nodiscard]] std::string_view name() const override { return distance == 1 ? "link" : "ring"; }
+  [[nodiscard]] std::string_view name() const override { return called; }
   [[nodiscard]] Answer ask(Bdf client, Bdf provider) override {
     const bool joined = client == kLinked && provider == kOwner;
     if (!joined) return {};
@@ -63,6 +64,7 @@ class FakeLink final : public Interconnect {
   bool up = true, breaks_down = false, stuck = false;
   std::size_t places = 16;
   std::uint32_t distance = 1;
+  std::string_view called = "link";
   std::function<void()> on_open;
   std::multimap<LinkAddress, Way> ways;
 
@@ -245,6 +247,7 @@ TEST_F(InterconnectTest, AWorkingLinkBeatsPcieAndSaysWhy) {
 TEST_F(InterconnectTest, OfTwoThatWorkTheOneWithFewerHopsWins) {
   FakeLink ring;
   ring.distance = 3;
+  ring.called = "ring";
   Exchange exchange(clock_, [](Bdf, Bdf) { return RouteAnswer{}; });
   ASSERT_TRUE(exchange.add(ring) && exchange.add(link_));
   EXPECT_EQ(exchange.choose_route(kLinked, kOwner, Access::write).by, "link");

@@ -26,17 +26,19 @@ Result<void> Core::add(Interconnect& interconnect) {
 std::optional<Core::Joined> Core::find_interconnect(Bdf client, Bdf provider, std::string* why_down) const {
   if (client == provider) return std::nullopt;
   std::optional<Joined> best;
+  std::string down;
   for (std::size_t place = 0; place < interconnects_.size(); ++place) {
     Interconnect* const one = interconnects_[place].load(std::memory_order_acquire);
     if (one == nullptr) break;
     Interconnect::Answer answer = one->ask(client, provider);
     if (!answer.is_joined) continue;
     if (!answer.is_up) {
-      if (why_down != nullptr) *why_down = std::move(answer.why);
+      down = std::move(answer.why);
     } else if (!best || answer.distance < best->answer.distance) {
       best = Joined{place, std::move(answer)};
     }
   }
+  if (!best && why_down != nullptr && !down.empty()) *why_down = std::move(down);
   return best;
 }
 

@@ -22,15 +22,15 @@ void Pointers::remove(const std::byte* start) {
 
 PointerRun Pointers::run_at(std::span<const std::byte> memory, std::uint64_t offset) const {
   const auto at = reinterpret_cast<std::uintptr_t>(memory.data()) + offset;
-  const std::uintptr_t end = at + (memory.size() - offset);
+  const std::uint64_t left = memory.size() - offset;
   const std::shared_lock lock(mutex_);
   const auto next = map_.at_or_after(at);
   if (!next || next.start() > at) {
-    const std::uintptr_t until = next ? std::min(end, next.start()) : end;
-    return {.range = {offset, until - at}, .region = nullptr, .managed = nullptr, .offset = 0};
+    const std::uint64_t bytes = next ? std::min<std::uint64_t>(left, next.start() - at) : left;
+    return {.range = {offset, bytes}, .region = nullptr, .managed = nullptr, .offset = 0};
   }
   // An owner that is just going is none any more.
-  return {.range = {offset, std::min(end, next.end()) - at},
+  return {.range = {offset, std::min<std::uint64_t>(left, next.end() - at)},
           .region = next.value().region.lock(),
           .managed = next.value().managed.lock(),
           .offset = at - next.start()};

@@ -34,7 +34,11 @@ TEST_F(HostileAccelerator, TheFakeIsHonestAtFirst) {
     ASSERT_TRUE(made) << made.error().message();
     auto channel = (*made)->create_channel(Kind::copy, {.entries = 4});
     ASSERT_TRUE(channel) << channel.error().message();
-    for (int round = 0; round < 100; ++round) EXPECT_EQ(run(**channel, kNop)->tag, 42u);
+    for (int round = 0; round < 100; ++round) {
+      const auto result = run(**channel, kNop);
+      ASSERT_TRUE(result) << result.error().message();
+      EXPECT_EQ(result->tag, 42u);
+    }
   }
   EXPECT_EQ(device_->lent_pieces(), 0u);
 }

@@ -1,9 +1,7 @@
 // For tests: what the tests of the drivers of devices with rings share, under devices that lie.
 #pragma once
 #include <array>
-#include <cstddef>
 #include <memory>
-#include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -41,12 +39,15 @@ class HostileRingDevice : public ::testing::Test {
   }
   void idle() { drivers::testing::FakeClock(device_).idle(); }
   // How polling ends, if it does: `cancelled` if not.
-  Result<CommandResult> wait_for(Channel& channel, int turns = 100'000) {
+  Result<CommandResult> wait_for(Channel& channel) {
     std::array<CommandResult, 4> results;
-    for (int turn = 0; turn < turns; ++turn) {
+    for (int turn = 0; turn < 100'000; ++turn) {
       auto count = channel.poll(results);
       if (!count) return fail(std::move(count.error()));
-      if (*count != 0) return results[0];
+      if (*count != 0) {
+        EXPECT_EQ(*count, 1u);
+        return results[0];
+      }
       idle();
     }
     return fail({.code = ErrorCode::cancelled, .why = "polling never ended"});

@@ -83,6 +83,7 @@ TEST_P(Stress, Point4_no_lease_lives_when_revoke_has_returned) {
     ASSERT_TRUE(region);
     std::array<std::uint64_t, 3> used{};  // plain on purpose
     std::atomic<bool> done = false;
+    std::atomic<bool> has_leased = false;  // orders nothing: the plain variables are to be ordered by revoke() alone
     std::vector<std::jthread> users;
     for (std::uint64_t& mine : used)
       users.emplace_back([&] {
@@ -93,9 +94,12 @@ TEST_P(Stress, Point4_no_lease_lives_when_revoke_has_returned) {
             const auto lease = mapping->lease();
             if (!lease) break;
             mine += lease->segments()[0].bytes / 1_MiB;
+            has_leased.store(true, std::memory_order_relaxed);
           }
         }
       });
+    EXPECT_TRUE(base::wait_until(clock, clock.now() + kPatient.deadline,
+                                 [&] { return has_leased.load(std::memory_order_relaxed); }));
     for (int count = 0; count < 10; ++count) {
       const auto report = region->invalidate(kPatient);
       ASSERT_TRUE(report && report->late.empty());
